@@ -1,0 +1,263 @@
+"""The face detector (YuNet) and the face embedder (SFace), by onnxruntime, on one thread each.
+
+The weights lie in the package (``weights/``), made at build time from OpenCV Zoo's files (``model_conversion.py`` in the
+repository). Sessions are made when an object is, never at import. Both objects may be shared by threads: onnxruntime's
+``run`` releases the interpreter and keeps no state. One thread each, because photos are worked on in parallel, and because
+the numbers then do not depend on how many cores there are.
+
+YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023): input (1, 3, H, W) float32 BGR 0..255, H and W multiples
+of 32; per stride 8, 16, 32 the class and objectness scores, box and landmark offsets. SFace (Zhong et al., "SFace: Sigmoid-Constrained
+Hypersphere Loss for Robust Face Recognition", 2021): input (N, 3, 112, 112) float32 RGB 0..255, output (N, 128).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from photocluster.alignment import CROP_SIZE
+from photocluster.errors import ModelError
+from photocluster.records import EMBEDDING_DIM, Box, Detection, FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DETECTOR_FILE = "yunet_2023mar.onnx"
+EMBEDDER_FILE = "sface_2021dec.onnx"
+MEAN_FILE = "sface_mean.txt"
+
+STRIDES = (8, 16, 32)
+
+DETECTION_THRESHOLD = 0.7
+"""Least detector score."""
+
+NMS_THRESHOLD = 0.4
+"""Two boxes that overlap by more than this IoU are one face."""
+
+DETECTION_SIZES = (320, 1280, 2560)
+"""Long sides, in pixels, of the pictures in which faces are looked for."""
+
+
+def weights_folder() -> Path:
+    """Return the package's folder of weights."""
+    return Path(str(resources.files("photocluster").joinpath("weights")))
+
+
+@cache
+def manifest() -> dict[str, dict[str, Any]]:
+    """Return what the build wrote of each model file: checksums, origin, licence.
+
+    Raises
+    ------
+    ModelError
+        The package was not built: there is no manifest.
+    """
+    path = weights_folder() / "manifest.json"
+    try:
+        content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(
+            f"{path} is missing: this photocluster was not built. Install it (pip install .) rather than running it "
+            "from its source folder"
+        ) from error
+    return content
+
+
+def model_identity(name: str) -> str:
+    """Return what names a model in a recipe: the original's checksum and the version of its conversion."""
+    entry = manifest()[name]
+    return f"sha256:{entry['original_sha256']}/{entry['conversion']}"
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a class of its own for each status code, none of them public
+        raise ModelError(f"{path}: onnxruntime cannot load it ({error}). Reinstall photocluster") from error
+
+
+class Detector:
+    """YuNet over a pyramid of sizes, merged by non-maximum suppression.
+
+    Parameters
+    ----------
+    sizes
+        Long sides of the pictures looked at, in pixels. YuNet sees faces of about 10 to 300 pixels in each. Sizes larger than
+        the photo stand for the photo as it is.
+    threshold
+        Least score, 0..1.
+    nms_threshold
+        IoU above which two boxes are one face.
+    """
+
+    def __init__(
+        self,
+        *,
+        sizes: Sequence[int] = DETECTION_SIZES,
+        threshold: float = DETECTION_THRESHOLD,
+        nms_threshold: float = NMS_THRESHOLD,
+    ) -> None:
+        self.sizes = tuple(sorted(sizes))
+        self.threshold = threshold
+        self.nms_threshold = nms_threshold
+        self._session = _session(weights_folder() / DETECTOR_FILE)
+
+    def detect(self, rgb: ImageArray, *, scale: float = 1.0) -> list[Detection]:
+        """Return the faces of a picture, best score first, coordinates divided by `scale`.
+
+        Parameters
+        ----------
+        rgb
+            uint8 (h, w, 3), upright.
+        scale
+            Size of `rgb` relative to the full photo, as in `DecodedPhoto`.
+        """
+        height, width = rgb.shape[:2]
+        long_side = max(height, width)
+        sizes = [size for size in self.sizes if size < long_side]
+        if len(sizes) < len(self.sizes):
+            sizes.append(long_side)
+        image = Image.fromarray(rgb)
+        found: list[NDArray[np.float32]] = []
+        for size in sorted(sizes, reverse=True):
+            ratio = size / long_side
+            if ratio < 1:
+                shape = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+                image = image.resize(shape, Image.Resampling.BILINEAR, reducing_gap=2.0)
+            rows = self._raw(np.asarray(image))
+            rows[:, :14:2] *= width / image.width
+            rows[:, 1:14:2] *= height / image.height
+            found.append(rows)
+        rows = np.concatenate(found)
+        rows = rows[non_maximum_suppression(rows[:, :4], rows[:, 14], self.nms_threshold)]
+        rows[:, :14] /= scale
+        return [
+            Detection(Box(*(float(v) for v in row[:4])), float(row[14]), row[4:14].reshape(5, 2).copy()) for row in rows
+        ]
+
+    def _raw(self, rgb: ImageArray) -> NDArray[np.float32]:
+        """Return (k, 15) rows above the threshold at one size: x0 y0 x1 y1, five landmarks, score."""
+        height, width = rgb.shape[:2]
+        padded_height, padded_width = -(-height // 32) * 32, -(-width // 32) * 32
+        tensor = np.zeros((1, 3, padded_height, padded_width), dtype=np.float32)
+        tensor[0, :, :height, :width] = rgb[:, :, ::-1].transpose(2, 0, 1)  # RGB -> BGR, (h, w, 3) -> (3, h, w)
+        names = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
+        outputs = dict(zip(names, self._session.run(names, {"input": tensor}), strict=True))
+        rows = []
+        for stride in STRIDES:
+            cls, obj = outputs[f"cls_{stride}"][0, :, 0], outputs[f"obj_{stride}"][0, :, 0]
+            score = np.sqrt(np.clip(cls, 0, 1) * np.clip(obj, 0, 1))
+            (kept,) = np.nonzero(score >= self.threshold)
+            columns = padded_width // stride
+            grid = np.stack([kept % columns, kept // columns], axis=1).astype(np.float32)
+            box = outputs[f"bbox_{stride}"][0, kept]
+            centre = (grid + box[:, :2]) * stride
+            half = np.exp(box[:, 2:]) * (stride / 2)
+            points = (np.tile(grid, 5) + outputs[f"kps_{stride}"][0, kept]) * stride
+            rows.append(np.column_stack([centre - half, centre + half, points, score[kept]]))
+        return np.concatenate(rows).astype(np.float32)
+
+
+def non_maximum_suppression(boxes: FloatArray, scores: FloatArray, threshold: float) -> NDArray[np.intp]:
+    """Return the indices of the boxes to keep, best score first (ties by position, so that the result is unique).
+
+    Parameters
+    ----------
+    boxes
+        (n, 4): x0 y0 x1 y1.
+    scores
+        (n,).
+    threshold
+        A box that overlaps a better one by more than this IoU goes.
+    """
+    order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores)) if len(boxes) else np.empty(0, dtype=np.intp)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept = []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        low = np.maximum(boxes[best, :2], boxes[rest, :2])
+        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
+        shared = np.clip(high - low, 0, None).prod(axis=1)
+        order = rest[shared <= threshold * (area[best] + area[rest] - shared)]
+    return np.array(kept, dtype=np.intp)
+
+
+class Embedder:
+    """SFace, its mean subtracted, with or without the mirror image added.
+
+    Parameters
+    ----------
+    mirror
+        Add the embedding of the mirrored crop before normalising; doubles the time.
+    """
+
+    def __init__(self, *, mirror: bool = True) -> None:
+        self.mirror = mirror
+        self.mean = load_mean(mirror=mirror)
+        self._session = _session(weights_folder() / EMBEDDER_FILE)
+
+    def raw(self, crops: ImageArray) -> FloatArray:
+        """Return the model's own output (k, 128) float32 for crops uint8 (k, 112, 112, 3), neither centred nor normalised."""
+        crops = np.asarray(crops)
+        if crops.shape[1:] != (CROP_SIZE, CROP_SIZE, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"crops must be uint8 (k, {CROP_SIZE}, {CROP_SIZE}, 3), not {crops.dtype} {crops.shape}")
+        if not len(crops):
+            return np.empty((0, EMBEDDING_DIM), dtype=np.float32)
+        tensor = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
+        # One crop a call: no slower on a CPU, and a face's numbers then do not depend on its neighbours in the batch.
+        return np.concatenate([self._session.run(["fc1"], {"data": crop[None]})[0] for crop in tensor])
+
+    def embed(self, crops: ImageArray) -> tuple[FloatArray, FloatArray]:
+        """Return the embeddings (k, 128) float32 of unit norm, and the raw norms (k,) float32 before normalisation.
+
+        Parameters
+        ----------
+        crops
+            uint8 (k, 112, 112, 3) RGB, aligned.
+        """
+        raw = self.raw(crops)
+        norms = np.linalg.norm(raw, axis=1)
+        if self.mirror:
+            raw = raw + self.raw(crops[:, :, ::-1])
+        return centre(raw, self.mean), norms
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Return the rows of (n, d) scaled to unit L2 norm."""
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norm, np.finfo(np.float32).tiny), dtype=np.float32)
+
+
+def centre(raw: FloatArray, mean: FloatArray) -> FloatArray:
+    """Return unit vectors (n, 128) of raw outputs: normalised, the mean (128,) subtracted, normalised again."""
+    return unit(unit(raw) - mean)
+
+
+def load_mean(*, mirror: bool) -> FloatArray:
+    """Return the model's mean embedding (128,) float32, with or without the mirror image added.
+
+    The file was made by ``examples/make_mean.py`` from one face each of 918 people.
+    """
+    columns = np.loadtxt(weights_folder() / MEAN_FILE, dtype=np.float32)
+    return np.ascontiguousarray(columns[:, 1 if mirror else 0])
+
+
+def mean_identity() -> str:
+    """Return what names the mean vector in a recipe: the checksum of its file."""
+    return "sha256:" + hashlib.sha256((weights_folder() / MEAN_FILE).read_bytes()).hexdigest()
