@@ -1,0 +1,336 @@
+"""The inner loops of `graph` and `hierarchy`, written as plain Python functions on arrays.
+
+`compiled` turns one of them into machine code with numba, once per process and from a cache on disk after the first run; small
+inputs call the plain function instead, so that a library of a few hundred faces never waits for numba's import.
+Each kernel is self-contained (it calls no other), works in place, and releases the GIL when compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import ParamSpec, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FloatArray = NDArray[np.float32]
+DoubleArray = NDArray[np.float64]
+IndexArray = NDArray[np.int32]
+
+
+@cache
+def compiled(kernel: Callable[P, R]) -> Callable[P, R]:
+    """Return the machine code of `kernel` (numba, nopython, cached on disk).
+
+    Floating-point sums may be reassociated, so that they use vector registers; the code is the same for every pair of
+    rows, so that a distance does not depend on where its rows stand.
+    """
+    import numba
+
+    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})(kernel))
+
+
+def offer(
+    products: FloatArray,
+    rows: IndexArray,
+    columns: IndexArray,
+    row_squares: FloatArray,
+    column_squares: FloatArray,
+    indices: IndexArray,
+    squares: FloatArray,
+    diagonal: int,
+) -> None:
+    """Offer every pair of a tile to the neighbour lists of both its points.
+
+    Parameters
+    ----------
+    products
+        (a, b) minus twice the dot products of row points and column points.
+    rows, columns
+        (a,), (b,) which points these are.
+    row_squares, column_squares
+        (a,), (b,) squared norms.
+    indices, squares
+        (n, k) the lists, nearest first: neighbours (-1 where there is none yet) and squared distances (inf there).
+        A pair that is already listed is not listed again.
+    diagonal
+        The first columns are the rows themselves: column c is offered to row r only if c > r + diagonal; -a or less offers
+        all pairs.
+    """
+    last = indices.shape[1] - 1
+    chunk = 32
+    limits = np.empty(len(columns), dtype=np.float32)
+    for c in range(len(columns)):
+        limits[c] = squares[columns[c], last]
+    for r in range(len(rows)):
+        i = rows[r]
+        own = squares[i, last]
+        square = row_squares[r]
+        for block in range(max(0, r + diagonal + 1), len(columns), chunk):
+            end = min(block + chunk, len(columns))
+            hits = 0
+            for c in range(block, end):
+                d = square + column_squares[c] + products[r, c]
+                hits += (d <= own) | (d <= limits[c])
+            if hits == 0:
+                continue
+            for c in range(block, end):
+                d = square + column_squares[c] + products[r, c]
+                for side in range(2):
+                    if side == 0:
+                        if d > own:
+                            continue
+                        p = i
+                        q = columns[c]
+                    else:
+                        if d > limits[c]:
+                            continue
+                        p = columns[c]
+                        q = i
+                    if p == q or (d == squares[p, last] and q >= indices[p, last] >= 0):
+                        continue
+                    listed = False
+                    for t in range(last + 1):
+                        if indices[p, t] == q:
+                            listed = True
+                            break
+                    if listed:
+                        continue
+                    t = last
+                    while t > 0 and (squares[p, t - 1] > d or (squares[p, t - 1] == d and indices[p, t - 1] > q)):
+                        squares[p, t] = squares[p, t - 1]
+                        indices[p, t] = indices[p, t - 1]
+                        t -= 1
+                    squares[p, t] = d
+                    indices[p, t] = q
+                    if side == 0:
+                        own = squares[i, last]
+                    else:
+                        limits[c] = squares[p, last]
+
+
+def polish(X: FloatArray, start: int, stop: int, indices: IndexArray, distances: FloatArray) -> None:
+    """Replace the distances of rows start..stop by exact ones, and sort each list by distance, then index."""
+    k = indices.shape[1]
+    for i in range(start, stop):
+        for t in range(k):
+            j = indices[i, t]
+            if j < 0:
+                continue
+            total = 0.0
+            for c in range(X.shape[1]):
+                difference = np.float64(X[i, c]) - np.float64(X[j, c])
+                total += difference * difference
+            d = np.float32(np.sqrt(total))
+            u = t
+            while u > 0 and (distances[i, u - 1] > d or (distances[i, u - 1] == d and indices[i, u - 1] > j)):
+                distances[i, u] = distances[i, u - 1]
+                indices[i, u] = indices[i, u - 1]
+                u -= 1
+            distances[i, u] = d
+            indices[i, u] = j
+
+
+def below(
+    products: FloatArray,
+    row_squares: FloatArray,
+    column_squares: FloatArray,
+    row_limits: FloatArray,
+    column_limits: FloatArray,
+    row_reach: FloatArray,
+    column_reach: FloatArray,
+    first: int,
+    out: IndexArray,
+) -> tuple[int, int]:
+    """List the pairs of a tile whose squared distance is between the greater reach and the greater limit of the two.
+
+    Parameters
+    ----------
+    products, row_squares, column_squares
+        As for `offer`.
+    row_limits, column_limits, row_reach, column_reach
+        (a,), (b,) squared.
+    first
+        The row to begin with.
+    out
+        (capacity, 2) receives row and column of each pair; capacity at least b.
+
+    Returns
+    -------
+    The number of pairs written, and the first row that was not looked at since `out` might have overflowed.
+    """
+    count = 0
+    width = products.shape[1]
+    chunk = 32
+    for r in range(first, products.shape[0]):
+        if count + width > out.shape[0]:
+            return count, r
+        limit = row_limits[r]
+        square = row_squares[r]
+        reach = row_reach[r]
+        for block in range(0, width, chunk):
+            end = min(block + chunk, width)
+            hits = 0
+            for c in range(block, end):
+                d = square + column_squares[c] + products[r, c]
+                hits += (d < limit) | (d < column_limits[c])
+            if hits == 0:
+                continue
+            for c in range(block, end):
+                d = square + column_squares[c] + products[r, c]
+                if d < max(limit, column_limits[c]) and d >= reach and d >= column_reach[c]:
+                    out[count, 0] = r
+                    out[count, 1] = c
+                    count += 1
+    return count, products.shape[0]
+
+
+def link(
+    edges: IndexArray,
+    n: int,
+    kept: IndexArray,
+    children: IndexArray,
+    sizes: IndexArray,
+    following: IndexArray,
+    joint: IndexArray,
+) -> int:
+    """Join points along edges, in the order given; an edge within a component is passed over (Kruskal).
+
+    Parameters
+    ----------
+    edges
+        (m, 2).
+    n
+        Number of points.
+    kept
+        (n - 1,) receives the positions of the edges that join.
+    children
+        (n - 1, 2) receives the two nodes that each kept edge joins, into node n + its position (SciPy's numbering).
+    sizes
+        (n - 1,) receives the number of points of each new node.
+    following
+        (n,) receives the point after each in an order in which every node's points stand together; -1 at the ends.
+    joint
+        (n,) receives the position, among the kept edges, of the one that brought each point and its following one together.
+
+    Returns
+    -------
+    The number of edges kept; n - 1 when the edges connect all points.
+    """
+    parent = np.arange(2 * n)
+    head = np.arange(2 * n)
+    tail = np.arange(2 * n)
+    size = np.ones(2 * n, dtype=np.int32)
+    following[:] = -1
+    count = 0
+    for e in range(len(edges)):
+        a = edges[e, 0]
+        while parent[a] != a:
+            parent[a] = parent[parent[a]]
+            a = parent[a]
+        b = edges[e, 1]
+        while parent[b] != b:
+            parent[b] = parent[parent[b]]
+            b = parent[b]
+        if a == b:
+            continue
+        node = n + count
+        parent[a] = node
+        parent[b] = node
+        size[node] = size[a] + size[b]
+        following[tail[a]] = head[b]
+        joint[tail[a]] = count
+        head[node] = head[a]
+        tail[node] = tail[b]
+        kept[count] = e
+        children[count, 0] = min(a, b)
+        children[count, 1] = max(a, b)
+        sizes[count] = size[node]
+        count += 1
+        if count == n - 1:
+            break
+    return count
+
+
+def condense(
+    children: NDArray[np.int64],
+    heights: DoubleArray,
+    sizes: NDArray[np.int64],
+    min_cluster_size: int,
+    point_cluster: NDArray[np.int64],
+    point_lambda: DoubleArray,
+    parent: NDArray[np.int64],
+    birth: DoubleArray,
+    size: NDArray[np.int64],
+) -> int:
+    """Walk a linkage from its root and note where clusters of at least `min_cluster_size` split and where points leave.
+
+    Merges at one height are one merge of all their parts. Outputs, in place: `point_cluster`, `point_lambda` (n,) the
+    cluster that each point leaves and at what 1 / distance; `parent`, `birth`, `size` (n,) of each cluster, parents first.
+
+    Returns
+    -------
+    The number of clusters; cluster 0 is the root.
+    """
+    n = len(heights) + 1
+    # Where each node's points stand in the order of the leaves.
+    start = np.zeros(2 * n - 1, dtype=np.int64)
+    for node in range(2 * n - 2, n - 1, -1):
+        left = children[node - n, 0]
+        start[left] = start[node]
+        start[children[node - n, 1]] = start[node] + (sizes[left - n] if left >= n else 1)
+    order = np.empty(n, dtype=np.int64)
+    for i in range(n):
+        order[start[i]] = i
+
+    cluster = np.full(2 * n - 1, -1, dtype=np.int64)  # of each node that still carries one
+    cluster[2 * n - 2] = 0
+    parent[0] = -1
+    birth[0] = 0.0
+    size[0] = n
+    count = 1
+    stack = np.empty(n, dtype=np.int64)
+    parts = np.empty(n, dtype=np.int64)
+    for top in range(2 * n - 2, n - 1, -1):
+        own = cluster[top]
+        if own < 0:
+            continue
+        height = heights[top - n]
+        value = 1.0 / height if height > 0 else np.inf
+        depth = 1
+        stack[0] = top
+        found = 0
+        large = 0
+        while depth > 0:
+            depth -= 1
+            node = stack[depth]
+            for side in range(2):
+                child = children[node - n, side]
+                if child >= n and heights[child - n] == height:
+                    stack[depth] = child
+                    depth += 1
+                else:
+                    parts[found] = child
+                    found += 1
+                    if (sizes[child - n] if child >= n else 1) >= min_cluster_size:
+                        large += 1
+        for p in range(found):
+            child = parts[p]
+            number = sizes[child - n] if child >= n else 1
+            if number < min_cluster_size:
+                for position in range(start[child], start[child] + number):
+                    point_cluster[order[position]] = own
+                    point_lambda[order[position]] = value
+            elif large == 1:
+                cluster[child] = own
+            else:
+                cluster[child] = count
+                parent[count] = own
+                birth[count] = value
+                size[count] = number
+                count += 1
+    return count
