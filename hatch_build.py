@@ -18,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from model_conversion import convert_all  # noqa: E402  (the line above makes it importable in an isolated build)
+from model_conversion import convert_all
 
 
 class ModelBuildHook(BuildHookInterface):
@@ -26,7 +26,7 @@ class ModelBuildHook(BuildHookInterface):
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  hatch names it
         """Convert the models where they are not there already; hatch then packs them as artifacts."""
         if self.target_name != "wheel":
             return

@@ -126,7 +126,7 @@ def convert(original: bytes) -> ModelProto:
 
 
 def _fold_weights(graph: onnx.GraphProto, constants: dict[str, NDArray[np.generic]]) -> None:
-    """Compute DequantizeLinear and the Reshape behind it once, and leave as graph input only what a caller must give."""
+    """Compute DequantizeLinear and the Reshape behind it once; leave only the true graph inputs."""
     kept = []
     for node in graph.node:
         inputs = [constants.get(name) for name in node.input]
@@ -148,7 +148,12 @@ def _fold_weights(graph: onnx.GraphProto, constants: dict[str, NDArray[np.generi
 
 
 def dequantize(
-    quantised: NDArray[np.generic], scales: NDArray[np.generic], zero_points: NDArray[np.generic], *, axis: int, block: int
+    quantised: NDArray[np.generic],
+    scales: NDArray[np.generic],
+    zero_points: NDArray[np.generic],
+    *,
+    axis: int,
+    block: int,
 ) -> NDArray[np.float32]:
     """Return ``(quantised - zero_point) * scale``, each scale standing for `block` values along `axis`.
 
@@ -249,5 +254,3 @@ def _is_current(weights: Path, manifest_path: Path) -> bool:
         )
     except (OSError, KeyError, ValueError):
         return False
-
-

@@ -20,7 +20,8 @@ TEMPLATE: FloatArray = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
 )
-"""(5, 2) landmarks of the 112 x 112 crop, in insightface's convention: both spaces count from the centre of the first pixel."""
+"""(5, 2) landmarks of the 112 x 112 crop, in insightface's convention: both spaces count from the centre of the first
+pixel."""
 
 TEMPLATE_NAME = "arcface-112"
 

@@ -185,8 +185,8 @@ class FaceRow:
 
     `face` is the row number in the store; `photo` the content hash; `path` one file that holds the photo (the first by
     path; "" when none is left), `missing` whether no known file of the photo was there at the last look. `cluster` is
-    None for noise and for faces not yet clustered. `source` and `distance` are None without a person; `distance` is also None
-    for names that came from no comparison.
+    None for noise and for faces not yet clustered. `source` and `distance` are None without a person; `distance` is
+    also None for names that came from no comparison.
     """
 
     face: int

@@ -1,0 +1,20 @@
+"""The library folder: SQLite rows and one memory-mapped matrix. `schema` describes the format byte by byte."""
+
+from photocluster.store.clusters import ClusterInfo
+from photocluster.store.journal import Decision, clean_name, name_key
+from photocluster.store.library import Library, Status
+from photocluster.store.names import PersonInfo
+from photocluster.store.photos import FileState, KnownFile, ScannedFile
+
+__all__ = [
+    "ClusterInfo",
+    "Decision",
+    "FileState",
+    "KnownFile",
+    "Library",
+    "PersonInfo",
+    "ScannedFile",
+    "Status",
+    "clean_name",
+    "name_key",
+]

@@ -1,0 +1,109 @@
+"""Runs, cluster numbers and who belongs to which cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from photocluster.records import FloatArray, IntArray
+from photocluster.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """A cluster of the newest run.
+
+    `names` lists (name, faces) of the persons in it, most faces first; `probability` is the mean membership
+    probability.
+    """
+
+    number: int
+    faces: int
+    photos: int
+    names: tuple[tuple[str, int], ...]
+    probability: float
+
+
+class Clusters:
+    """The clusters of a library."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def membership(self) -> dict[int, int | None]:
+        """Return face -> cluster number of the newest run; None is noise. New faces are absent."""
+        return dict(self._database.execute("SELECT face, cluster FROM membership").fetchall())
+
+    def infos(self) -> list[ClusterInfo]:
+        """Return the clusters of the newest run, largest first."""
+        names: dict[int, list[tuple[str, int]]] = {}
+        for number, name, faces in self._database.execute(
+            "SELECT membership.cluster, person.name, count(*) FROM membership JOIN assignment USING (face) "
+            "JOIN person ON person.id = assignment.person WHERE membership.cluster IS NOT NULL "
+            "GROUP BY 1, person.id ORDER BY 3 DESC, person.key"
+        ):
+            names.setdefault(number, []).append((name, faces))
+        query = (
+            "SELECT cluster, count(*), count(DISTINCT face.photo), avg(probability) FROM membership "
+            "JOIN face ON face.id = membership.face WHERE cluster IS NOT NULL GROUP BY cluster ORDER BY 2 DESC, 1"
+        )
+        return [
+            ClusterInfo(number, faces, photos, tuple(names.get(number, ())), probability)
+            for number, faces, photos, probability in self._database.execute(query)
+        ]
+
+    def numbers(self) -> set[int]:
+        """Return every number that was ever given."""
+        return {row[0] for row in self._database.execute("SELECT number FROM cluster")}
+
+    def store_run(
+        self,
+        parameters: Mapping[str, Any],
+        faces: IntArray,
+        numbers: Sequence[int | None],
+        new_clusters: int,
+        probabilities: FloatArray,
+        outliers: FloatArray,
+    ) -> list[int]:
+        """Put a run in the place of the last one; return the numbers that its new clusters got.
+
+        Parameters
+        ----------
+        parameters
+            JSON values, kept with the run.
+        faces
+            (n,) int64 face ids.
+        numbers
+            Per face the cluster's old number, None for noise, or -1 - i for the i-th new cluster.
+        new_clusters
+            How many new clusters there are.
+        probabilities, outliers
+            (n,) float32 membership probability and outlier score.
+        """
+        with self._database.transaction():
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            cursor = self._database.execute(
+                "INSERT INTO run (at, parameters, faces) VALUES (?, ?, ?)", (at, json.dumps(parameters), len(faces))
+            )
+            run = cursor.lastrowid
+            born = []
+            for _ in range(new_clusters):
+                inserted = self._database.execute("INSERT INTO cluster (born) VALUES (?)", (run,))
+                born.append(int(inserted.lastrowid or 0))
+            self._database.execute("DELETE FROM membership")
+            self._database.executemany(
+                "INSERT INTO membership VALUES (?, ?, ?, ?)",
+                (
+                    (int(face), born[-1 - number] if number is not None and number < 0 else number, float(p), float(o))
+                    for face, number, p, o in zip(faces, numbers, probabilities, outliers, strict=True)
+                ),
+            )
+            self._database.execute(
+                "UPDATE cluster SET died = ? WHERE died IS NULL AND number NOT IN "
+                "(SELECT cluster FROM membership WHERE cluster IS NOT NULL)",
+                (run,),
+            )
+        return born

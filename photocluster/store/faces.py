@@ -1,0 +1,93 @@
+"""Reading faces with all that is known of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from photocluster.records import Box, Detection, FaceRow, FloatArray, IntArray, PhotoFacts, Quality, Source
+from photocluster.store.database import Database
+
+_FACE_COLUMNS = """
+    face.id, photo.hash, shown.path, coalesce(shown.missing, 1),
+    photo.width, photo.height, photo.orientation, photo.format, photo.captured_at, photo.camera,
+    face.x0, face.y0, face.x1, face.y1, face.score, face.landmarks,
+    face.size, face.sharpness, face.yaw, face.pitch, face.roll, face.norm, face.quality,
+    membership.cluster, membership.probability, person.name, assignment.source, assignment.distance
+"""
+
+_FACE_TABLES = """
+    face JOIN photo ON photo.id = face.photo
+    LEFT JOIN file AS shown ON shown.id = (
+        SELECT id FROM file WHERE file.photo = photo.id ORDER BY missing, path LIMIT 1)
+    LEFT JOIN membership ON membership.face = face.id
+    LEFT JOIN assignment ON assignment.face = face.id
+    LEFT JOIN person ON person.id = assignment.person
+"""
+
+LIVE = """
+    (photo.replaced_by IS NULL OR EXISTS (
+        SELECT 1 FROM assignment AS own WHERE own.face = face.id AND own.source != 'propagated'))
+"""
+"""A face counts unless its photo was replaced; one that the user named and the new photo does not show still does."""
+
+
+class Faces:
+    """The faces of a library, read-only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rows(self, *, cluster: int | None = None, person: int | None = None) -> list[FaceRow]:
+        """Return the living faces by face id: all, or those of one cluster, or those of one person (by id)."""
+        where, values = [LIVE], []
+        if cluster is not None:
+            where.append("membership.cluster = ?")
+            values.append(cluster)
+        if person is not None:
+            where.append("assignment.person = ?")
+            values.append(person)
+        return self._face_rows(" AND ".join(where), values)
+
+    def _face_rows(self, where: str, values: Sequence[object]) -> list[FaceRow]:
+        query = f"SELECT {_FACE_COLUMNS} FROM {_FACE_TABLES} WHERE {where} ORDER BY face.id"
+        return [_face_row(row) for row in self._database.execute(query, values)]
+
+    def photos(self) -> tuple[IntArray, IntArray]:
+        """Return the ids (n,) int64 of the living faces, ascending, and the id of the photo of each (n,) int64."""
+        query = f"SELECT face.id, photo.id FROM face JOIN photo ON photo.id = face.photo WHERE {LIVE} ORDER BY face.id"
+        pairs = np.array(self._database.execute(query).fetchall(), dtype=np.int64).reshape(-1, 2)
+        return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+
+    def facts(self) -> tuple[FloatArray, list[str | None]]:
+        """Return the overall quality (n,) float32 and the capture time (n) of the living faces, by face id."""
+        query = (
+            f"SELECT face.quality, photo.captured_at FROM face JOIN photo ON photo.id = face.photo WHERE {LIVE} "
+            "ORDER BY face.id"
+        )
+        found = self._database.execute(query).fetchall()
+        return np.array([row[0] for row in found], dtype=np.float32), [row[1] for row in found]
+
+    def of_photo(self, photo: int) -> list[FaceRow]:
+        """Return the faces of a photo by its id, of a replaced photo too."""
+        return self._face_rows("photo.id = ?", (photo,))
+
+
+def _face_row(row: Sequence[Any]) -> FaceRow:
+    return FaceRow(
+        face=row[0],
+        photo=row[1],
+        path="" if row[2] is None else os.fsdecode(row[2]),
+        missing=bool(row[3]),
+        facts=PhotoFacts(*row[4:10]),
+        detection=Detection(Box(*row[10:14]), row[14], np.frombuffer(row[15], dtype="<f4").reshape(5, 2)),
+        quality=Quality(*row[16:23]),
+        cluster=row[23],
+        probability=row[24],
+        person=row[25],
+        source=None if row[26] is None else Source(row[26]),
+        distance=row[27],
+    )

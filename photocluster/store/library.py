@@ -1,0 +1,134 @@
+"""The library: one folder, open. The format stands in `schema`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from photocluster.records import FloatArray, Recipe
+from photocluster.store.clusters import Clusters
+from photocluster.store.database import Database
+from photocluster.store.faces import LIVE, Faces
+from photocluster.store.names import Names
+from photocluster.store.photos import Photos
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Counts of what the library holds; `disk_bytes` is the size of its folder."""
+
+    photos: int
+    photos_without_faces: int
+    missing_photos: int
+    files: int
+    failed_files: int
+    faces: int
+    clustered_faces: int
+    clusters: int
+    persons: int
+    named_by_user: int
+    named_by_import: int
+    named_by_propagation: int
+    disk_bytes: int
+
+
+class Library:
+    """One library folder, open. Use it in one thread, as a context manager.
+
+    Parameters
+    ----------
+    folder
+        The library folder.
+    recipe
+        How new embeddings would be made; None to read only what is there.
+    create
+        Make the library where there is none; needs a recipe.
+
+    Raises
+    ------
+    StoreMissing, StoreCorrupt, StoreVersion, RecipeMismatch
+    """
+
+    def __init__(self, folder: Path, *, recipe: Recipe | None = None, create: bool = False) -> None:
+        self.folder = folder
+        self._database = Database(folder, recipe=recipe, create=create)
+        self.photos = Photos(self._database)
+        self.faces = Faces(self._database)
+        self.names = Names(self._database)
+        self.clusters = Clusters(self._database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.connection.close()
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the embeddings in this library were made."""
+        return self._database.recipe
+
+    def embeddings(self) -> FloatArray:
+        """Return all embeddings, memory-mapped and read-only: float32 (rows, 128); row i is face i."""
+        return self._database.matrix.read(self._database.rows)
+
+    def status(self) -> Status:
+        """Return the counts."""
+
+        def count(query: str) -> int:
+            return int(self._database.execute(f"SELECT count(*) FROM {query}").fetchone()[0])
+
+        current = "photo WHERE replaced_by IS NULL"
+        here = "EXISTS (SELECT 1 FROM file WHERE file.photo = photo.id AND NOT missing)"
+        source = dict(self._database.execute("SELECT source, count(*) FROM assignment GROUP BY source").fetchall())
+        return Status(
+            photos=count(current),
+            photos_without_faces=count(f"{current} AND NOT EXISTS (SELECT 1 FROM face WHERE face.photo = photo.id)"),
+            missing_photos=count(f"{current} AND NOT {here}"),
+            files=count("file WHERE state = 'photo' AND NOT missing"),
+            failed_files=count("file WHERE state = 'failed' AND NOT missing"),
+            faces=count(f"face JOIN photo ON photo.id = face.photo WHERE {LIVE}"),
+            clustered_faces=count("membership WHERE cluster IS NOT NULL"),
+            clusters=count("(SELECT DISTINCT cluster FROM membership WHERE cluster IS NOT NULL)"),
+            persons=count("person"),
+            named_by_user=source.get("user", 0),
+            named_by_import=source.get("imported", 0),
+            named_by_propagation=source.get("propagated", 0),
+            disk_bytes=sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file()),
+        )
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the library, one sentence each; empty when all is well."""
+        problems = [
+            f"{self._database.path}: {row[0]}"
+            for row in self._database.execute("PRAGMA integrity_check")
+            if row[0] != "ok"
+        ]
+        problems += [
+            f"{self._database.path}: table {row[0]}, row {row[1]} points to a row of {row[2]} that is not there"
+            for row in self._database.execute("PRAGMA foreign_key_check")
+        ]
+        highest = self._database.execute("SELECT max(id) FROM face").fetchone()[0]
+        if highest is not None and highest >= self._database.rows:
+            problems.append(f"{self._database.path}: face {highest} is beyond the {self._database.rows} committed rows")
+        vectors = self.embeddings()
+        faces = np.array([row[0] for row in self._database.execute("SELECT id FROM face ORDER BY id")], dtype=np.int64)
+        for start in range(0, len(faces), 65536):
+            part = faces[start : start + 65536]
+            part = part[part < len(vectors)]
+            norms = np.linalg.norm(vectors[part], axis=1)
+            problems += [
+                f"{self._database.matrix.path}: row {face} has norm {norm:.4f} instead of 1; "
+                "forget its photo and scan it again"
+                for face, norm in zip(part, norms, strict=True)
+                if not abs(norm - 1) < 1e-3
+            ]
+        return problems

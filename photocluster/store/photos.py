@@ -1,0 +1,228 @@
+"""Files and photos: what a scan found, what vanished, what was forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from photocluster.errors import StoreError
+from photocluster.records import Face, FloatArray, PhotoFacts
+from photocluster.store.database import Database
+
+
+class FileState(StrEnum):
+    """What a file turned out to be."""
+
+    PHOTO = "photo"
+    FAILED = "failed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the library remembers of a file: enough to see that it has not changed. `mtime_ns` is in nanoseconds."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    state: FileState
+    error: str | None
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScannedFile:
+    """What a scan found out about one file.
+
+    `photo` is the content hash; `facts` and `faces` are None where the library knows that photo already. `error` says
+    why a file failed.
+    """
+
+    path: Path
+    size: int
+    mtime_ns: int
+    state: FileState
+    photo: str | None = None
+    facts: PhotoFacts | None = None
+    faces: Sequence[Face] | None = None
+    error: str | None = None
+
+
+class Photos:
+    """The files and photos of a library."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def file(self, path: Path) -> KnownFile | None:
+        """Return what is known of a file, or None."""
+        row = self._database.execute(
+            "SELECT id, size, mtime_ns, state, error, missing FROM file WHERE path = ?", (os.fsencode(path),)
+        ).fetchone()
+        return None if row is None else KnownFile(row[0], row[1], row[2], FileState(row[3]), row[4], bool(row[5]))
+
+    def hashes(self) -> set[str]:
+        """Return the hashes of all photos that were worked on."""
+        return {row[0] for row in self._database.execute("SELECT hash FROM photo")}
+
+    def add(self, files: Sequence[ScannedFile]) -> int:
+        """Commit a batch of a scan, all or nothing, and return how many faces it added.
+
+        A photo whose every file now holds another photo is marked as replaced by that one.
+        """
+        added: list[FloatArray] = []
+        with self._database.transaction():
+            start = self._database.rows
+            for scanned in files:
+                old = self._database.execute(
+                    "SELECT photo FROM file WHERE path = ?", (os.fsencode(scanned.path),)
+                ).fetchone()
+                photo = self._add_photo(scanned, start, added) if scanned.photo else None
+                self._database.execute(
+                    "INSERT INTO file (path, size, mtime_ns, state, photo, error) VALUES (?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, "
+                    "state = excluded.state, photo = excluded.photo, error = excluded.error, missing = 0",
+                    (os.fsencode(scanned.path), scanned.size, scanned.mtime_ns, scanned.state, photo, scanned.error),
+                )
+                if photo is not None:
+                    self._database.execute("UPDATE photo SET replaced_by = NULL WHERE id = ?", (photo,))
+                    self._drop_moved(photo)
+                    if old and old[0] not in (None, photo):
+                        self._replace(old[0], photo)
+            if added:
+                self._database.matrix.append(np.stack(added), rows=start)
+                self._database.execute("UPDATE meta SET value = ? WHERE key = 'rows'", (str(start + len(added)),))
+        return len(added)
+
+    def _add_photo(self, scanned: ScannedFile, start: int, added: list[FloatArray]) -> int:
+        """Insert the photo and its faces, unless the content is known; return its id."""
+        known = self._database.execute("SELECT id FROM photo WHERE hash = ?", (scanned.photo,)).fetchone()
+        if known:
+            return int(known[0])
+        if scanned.facts is None or scanned.faces is None:
+            raise StoreError(f"{scanned.path}: its photo left the library while it was being scanned; scan again")
+        facts = scanned.facts
+        cursor = self._database.execute(
+            "INSERT INTO photo (hash, width, height, orientation, format, captured_at, camera) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                scanned.photo,
+                facts.width,
+                facts.height,
+                facts.orientation,
+                facts.format,
+                facts.captured_at,
+                facts.camera,
+            ),
+        )
+        photo = int(cursor.lastrowid or 0)
+        for face in scanned.faces:
+            detection, quality = face.detection, face.quality
+            box = detection.box
+            self._database.execute(
+                f"INSERT INTO face VALUES ({', '.join('?' * 15)})",
+                (
+                    start + len(added),
+                    photo,
+                    *(box.x0, box.y0, box.x1, box.y1),
+                    np.ascontiguousarray(detection.landmarks, dtype="<f4").tobytes(),
+                    detection.score,
+                    *(quality.size, quality.sharpness, quality.yaw, quality.pitch, quality.roll, quality.norm),
+                    quality.overall,
+                ),
+            )
+            added.append(face.embedding)
+        return photo
+
+    def _drop_moved(self, photo: int) -> None:
+        """Forget the vanished paths of a photo that has a living one: it was moved."""
+        self._database.execute("DELETE FROM file WHERE photo = ? AND missing", (photo,))
+
+    def _replace(self, old: int, new: int) -> None:
+        """Mark a photo that no file holds any more as replaced."""
+        if not self._database.execute("SELECT 1 FROM file WHERE photo = ?", (old,)).fetchone():
+            self._database.execute("UPDATE photo SET replaced_by = ? WHERE id = ?", (new, old))
+
+    def replaced(self) -> list[tuple[int, int]]:
+        """Return (old photo id, new photo id) of replaced photos on which the user's word still stands."""
+        return self._database.execute(
+            "SELECT DISTINCT photo.id, photo.replaced_by FROM photo JOIN face ON face.photo = photo.id "
+            "WHERE photo.replaced_by IS NOT NULL "
+            "AND (face.id IN (SELECT face FROM assignment WHERE source != 'propagated') "
+            "OR face.id IN (SELECT face FROM rejection)) ORDER BY photo.id"
+        ).fetchall()
+
+    def mark_seen(self, file_ids: Sequence[int]) -> None:
+        """Note that files which were missing are there again."""
+        with self._database.transaction():
+            self._database.executemany("UPDATE file SET missing = 0 WHERE id = ?", [(i,) for i in file_ids])
+
+    def below(self, root: Path) -> Iterator[tuple[int, Path]]:
+        """Yield (id, path) of the known files at or below `root` that are not marked missing."""
+        start = os.fsencode(root)
+        below = start.rstrip(os.fsencode(os.sep)) + os.fsencode(os.sep)
+        after = below[:-1] + bytes([below[-1] + 1])
+        query = "SELECT id, path FROM file WHERE NOT missing AND (path = ? OR (path > ? AND path < ?))"
+        for file_id, path in self._database.execute(query, (start, below, after)):
+            yield file_id, Path(os.fsdecode(path))
+
+    def mark_missing(self, file_ids: Sequence[int]) -> int:
+        """Mark files as vanished; return how many photos have no file left. Files that held no photo are forgotten."""
+        with self._database.transaction():
+            for file_id in file_ids:
+                self._database.execute("UPDATE file SET missing = 1 WHERE id = ?", (file_id,))
+            self._database.execute("DELETE FROM file WHERE missing AND photo IS NULL")
+            self._database.execute(
+                "DELETE FROM file WHERE missing AND EXISTS "
+                "(SELECT 1 FROM file AS other WHERE other.photo = file.photo AND NOT other.missing)"
+            )
+        return len(self.missing())
+
+    def failed(self) -> list[tuple[Path, str]]:
+        """Return (path, reason) of the files that could not be used, by path."""
+        query = "SELECT path, error FROM file WHERE state = 'failed' AND NOT missing ORDER BY path"
+        return [(Path(os.fsdecode(path)), error) for path, error in self._database.execute(query)]
+
+    def missing(self) -> list[tuple[str, Path, int]]:
+        """Return (hash, last path, faces) of the photos that no file holds now, by path."""
+        query = (
+            "SELECT photo.hash, min(file.path), (SELECT count(*) FROM face WHERE face.photo = photo.id) FROM photo "
+            "LEFT JOIN file ON file.photo = photo.id WHERE photo.replaced_by IS NULL GROUP BY photo.id "
+            "HAVING coalesce(min(file.missing), 1) = 1 ORDER BY 2"
+        )
+        return [
+            (digest, Path(os.fsdecode(path or b"")), faces) for digest, path, faces in self._database.execute(query)
+        ]
+
+    def forget(self, hashes: Sequence[str]) -> int:
+        """Remove photos with their files, faces, names and embeddings; return how many faces went.
+
+        The events that named these faces are part of what goes: a forgotten face leaves nothing behind.
+        """
+        with self._database.transaction():
+            gone: list[int] = []
+            for digest in hashes:
+                (photo,) = self._database.execute("SELECT id FROM photo WHERE hash = ?", (digest,)).fetchone()
+                faces = [row[0] for row in self._database.execute("SELECT id FROM face WHERE photo = ?", (photo,))]
+                for table in ("assignment", "rejection", "membership"):
+                    self._database.executemany(f"DELETE FROM {table} WHERE face = ?", [(face,) for face in faces])
+                self._database.execute("DELETE FROM face WHERE photo = ?", (photo,))
+                self._database.execute("DELETE FROM file WHERE photo = ?", (photo,))
+                self._database.execute("DELETE FROM photo WHERE id = ?", (photo,))
+                gone += faces
+            self._forget_in_events(set(gone))
+            self._database.matrix.clear(gone)
+        return len(gone)
+
+    def _forget_in_events(self, faces: set[int]) -> None:
+        for event, text in self._database.execute("SELECT id, changes FROM event").fetchall():
+            changes = json.loads(text)
+            kept = [change for change in changes if (change[1] or change[2]).get("face") not in faces]
+            if len(kept) < len(changes):
+                self._database.execute("UPDATE event SET changes = ? WHERE id = ?", (json.dumps(kept), event))

@@ -1,0 +1,150 @@
+"""The format of a library folder, version 1.
+
+A library is one folder, mode 0700, with two files:
+
+``library.sqlite``
+    SQLite, WAL, foreign keys on, ``application_id`` 0x50434C31 ("PCL1"), ``user_version`` the number of the last
+    migration. Its tables are in `MIGRATIONS` below. What is stored how, and why:
+
+    - a path is a BLOB, ``os.fsencode(path)``: file names need not be UTF-8;
+    - a photo is its content: ``photo.hash`` is the SHA-256 of the file in hex, as ``sha256sum`` prints it;
+    - ``photo.replaced_by``: every file that held this photo now holds another (it was edited, or its metadata were);
+      its faces then stand for nothing of their own any more, unless the user named one that the new photo does not
+      show;
+    - ``file.state``: 'photo' (``photo`` says which), 'failed' (``error`` says why), 'other' (not a photo): a second
+      scan reads none of them again while size and modification time stay;
+    - ``face.id`` is the row number in the matrix; ``face.landmarks`` is 5 x 2 little-endian float32, x before y;
+    - names: ``person.key`` is the case-folded NFKC form of ``person.name``, so that one name is one person;
+    - ``assignment``: who a face is. ``source`` is 'user', 'imported' or 'propagated'; ``rejection``: who it is not;
+    - ``event``: one row per decision of the user. ``changes`` is a JSON list of [table, before, after], rows as
+      objects, null where there is none: enough to take the decision back and to replay it;
+    - ``cluster``: every number ever given, and the run in which it was born and in which it died; ``membership``
+      belongs to the newest run; a face of no cluster is noise or new (then it is not in ``membership`` at all; noise
+      has a null cluster);
+    - ``meta``: ``recipe`` (JSON; see `records.Recipe`), ``rows`` (committed rows of the matrix), ``created_at``.
+
+``embeddings.npy``
+    A NumPy file, format 1.0, of shape (rows, 128), little-endian float32, C order. Row i is the face with id i. Its
+    header is padded to 128 bytes, so that the number of rows can grow in place: ``np.load(path, mmap_mode="r")`` opens
+    it. The row of a face that was forgotten is zero and is not used again.
+
+``meta.rows`` is the truth. A matrix with more rows has a leftover tail of an interrupted commit, which the next commit
+overwrites; one with fewer is `StoreCorrupt`. The order of a commit is: BEGIN IMMEDIATE, write the vectors, fsync,
+COMMIT. No pickle anywhere.
+
+Before a migration the database is copied to ``library.sqlite.before-vN``. A library of a newer version is refused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from photocluster.errors import StoreVersion
+
+APPLICATION_ID = 0x50434C31
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE photo (
+        id INTEGER PRIMARY KEY,
+        hash TEXT NOT NULL UNIQUE,
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        orientation INTEGER NOT NULL,
+        format TEXT NOT NULL,
+        captured_at TEXT,
+        camera TEXT,
+        replaced_by INTEGER REFERENCES photo ON DELETE SET NULL
+    );
+    CREATE TABLE file (
+        id INTEGER PRIMARY KEY,
+        path BLOB NOT NULL UNIQUE,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('photo', 'failed', 'other')),
+        photo INTEGER REFERENCES photo,
+        error TEXT,
+        missing INTEGER NOT NULL DEFAULT 0,
+        CHECK ((state = 'photo') = (photo IS NOT NULL))
+    );
+    CREATE INDEX file_photo ON file (photo);
+    CREATE TABLE face (
+        id INTEGER PRIMARY KEY,
+        photo INTEGER NOT NULL REFERENCES photo,
+        x0 REAL NOT NULL, y0 REAL NOT NULL, x1 REAL NOT NULL, y1 REAL NOT NULL,
+        landmarks BLOB NOT NULL CHECK (length(landmarks) = 40),
+        score REAL NOT NULL,
+        size REAL NOT NULL,
+        sharpness REAL NOT NULL,
+        yaw REAL NOT NULL, pitch REAL NOT NULL, roll REAL NOT NULL,
+        norm REAL NOT NULL,
+        quality REAL NOT NULL
+    );
+    CREATE INDEX face_photo ON face (photo);
+    CREATE TABLE person (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, key TEXT NOT NULL UNIQUE);
+    CREATE TABLE assignment (
+        face INTEGER PRIMARY KEY REFERENCES face,
+        person INTEGER NOT NULL REFERENCES person,
+        source TEXT NOT NULL CHECK (source IN ('user', 'imported', 'propagated')),
+        distance REAL
+    );
+    CREATE INDEX assignment_person ON assignment (person);
+    CREATE TABLE rejection (
+        face INTEGER NOT NULL REFERENCES face,
+        person INTEGER NOT NULL REFERENCES person,
+        PRIMARY KEY (face, person)
+    ) WITHOUT ROWID;
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        arguments TEXT NOT NULL,
+        changes TEXT NOT NULL
+    );
+    CREATE TABLE run (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, parameters TEXT NOT NULL, faces INTEGER
+    NOT NULL); CREATE TABLE cluster (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        born INTEGER NOT NULL REFERENCES run,
+        died INTEGER REFERENCES run
+    );
+    CREATE TABLE membership (
+        face INTEGER PRIMARY KEY REFERENCES face,
+        cluster INTEGER REFERENCES cluster,
+        probability REAL NOT NULL,
+        outlier REAL NOT NULL
+    );
+    CREATE INDEX membership_cluster ON membership (cluster);
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the database to the newest version, with a copy of the old one beside it.
+
+    Raises
+    ------
+    StoreVersion
+        The database is not ours, or was written by a newer photocluster.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if version and application != APPLICATION_ID:
+        raise StoreVersion(f"{path} is a database of another program; give --library another folder")
+    if version > len(MIGRATIONS):
+        raise StoreVersion(
+            f"{path} has format {version}, this photocluster knows up to {len(MIGRATIONS)}: update photocluster"
+        )
+    if 0 < version < len(MIGRATIONS):
+        with closing(sqlite3.connect(path.with_name(f"{path.name}.before-v{version + 1}"))) as copy:
+            connection.backup(copy)
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()  # another process may have been faster
+    for number in range(version, len(MIGRATIONS)):
+        for statement in MIGRATIONS[number].split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number + 1}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("COMMIT")
