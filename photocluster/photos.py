@@ -141,6 +141,7 @@ def _walk(
             if not stat.S_ISDIR(status.st_mode) or (identity := (status.st_dev, status.st_ino)) in seen:
                 continue
             seen.add(identity)
+            key += os.fsencode(os.sep)  # where its files would stand
             with os.scandir(path) as listing:
                 entries = list(listing)
         except OSError as error:
