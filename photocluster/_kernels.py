@@ -43,8 +43,9 @@ def offer(
     indices: IndexArray,
     squares: FloatArray,
     diagonal: int,
+    sides: int,
 ) -> None:
-    """Offer every pair of a tile to the neighbour lists of both its points.
+    """Offer every pair of a tile to the neighbour lists of both its points, or of its row points only.
 
     Parameters
     ----------
@@ -58,24 +59,28 @@ def offer(
         (n, k) the lists, nearest first: neighbours (-1 where there is none yet) and squared distances (inf there).
         A pair that is already listed is not listed again.
     diagonal
-        The first columns are the rows themselves: column c is offered to row r only if c > r + diagonal; -a or less offers
-        all pairs.
+        Column c is offered to row r only if c > r + diagonal; with -a or less all pairs are.
+    sides
+        2 offers to both lists, 1 to those of the rows only.
     """
     last = indices.shape[1] - 1
     chunk = 32
     limits = np.empty(len(columns), dtype=np.float32)
-    for c in range(len(columns)):
-        limits[c] = squares[columns[c], last]
+    limits[:] = -np.inf
+    if sides == 2:
+        for c in range(len(columns)):
+            limits[c] = squares[columns[c], last]
     for r in range(len(rows)):
         i = rows[r]
         own = squares[i, last]
         square = row_squares[r]
         for block in range(max(0, r + diagonal + 1), len(columns), chunk):
             end = min(block + chunk, len(columns))
-            hits = 0
-            for c in range(block, end):
-                d = square + column_squares[c] + products[r, c]
-                hits += (d <= own) | (d <= limits[c])
+            # Views that start at zero: only then does the compiler use vector registers.
+            part, part_squares, part_limits = products[r, block:end], column_squares[block:end], limits[block:end]
+            hits = np.int32(0)
+            for c in range(end - block):
+                hits += np.int32(square + part_squares[c] + part[c] <= max(own, part_limits[c]))
             if hits == 0:
                 continue
             for c in range(block, end):
@@ -174,10 +179,11 @@ def below(
         reach = row_reach[r]
         for block in range(0, width, chunk):
             end = min(block + chunk, width)
-            hits = 0
-            for c in range(block, end):
-                d = square + column_squares[c] + products[r, c]
-                hits += (d < limit) | (d < column_limits[c])
+            part, part_squares = products[r, block:end], column_squares[block:end]
+            part_limits = column_limits[block:end]
+            hits = np.int32(0)
+            for c in range(end - block):
+                hits += np.int32(square + part_squares[c] + part[c] < max(limit, part_limits[c]))
             if hits == 0:
                 continue
             for c in range(block, end):

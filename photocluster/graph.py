@@ -331,6 +331,7 @@ def _search_all(work: _Work, k: int, progress: Progress | None) -> None:
                 work.squares[columns],
                 *work.of_thread(thread, k),
                 row0 - column0,
+                2,
             )
 
         return run

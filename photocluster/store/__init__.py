@@ -3,10 +3,11 @@
 from photocluster.store.clusters import ClusterInfo
 from photocluster.store.journal import Decision, clean_name, name_key
 from photocluster.store.library import Library, Status
-from photocluster.store.names import PersonInfo
+from photocluster.store.names import Assignment, PersonInfo
 from photocluster.store.photos import FileState, KnownFile, ScannedFile
 
 __all__ = [
+    "Assignment",
     "ClusterInfo",
     "Decision",
     "FileState",

@@ -62,13 +62,17 @@ class Database:
         if self.meta("rows") is None:
             raise StoreMissing(f"the library in {self.folder} is empty. Fill it with: photocluster scan FOLDER")
         if recipe is not None:
-            _compare_recipes(self.recipe, recipe, self.folder)
+            self.require(recipe)
         self.matrix.read(self.rows)
 
     def meta(self, key: str) -> str | None:
         """Return a value of the table `meta`, or None."""
         row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
+
+    def require(self, recipe: Recipe) -> None:
+        """Raise `RecipeMismatch` unless the embeddings were made with that recipe."""
+        _compare_recipes(self.recipe, recipe, self.folder)
 
     @property
     def rows(self) -> int:

@@ -41,8 +41,8 @@ class Faces:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rows(self, *, cluster: int | None = None, person: int | None = None) -> list[FaceRow]:
-        """Return the living faces by face id: all, or those of one cluster, or those of one person (by id)."""
+    def rows(self, *, cluster: int | None = None, person: int | None = None, face: int | None = None) -> list[FaceRow]:
+        """Return the living faces by face id: all, or those of one cluster, or of one person (by id), or one face."""
         where, values = [LIVE], []
         if cluster is not None:
             where.append("membership.cluster = ?")
@@ -50,6 +50,9 @@ class Faces:
         if person is not None:
             where.append("assignment.person = ?")
             values.append(person)
+        if face is not None:
+            where.append("face.id = ?")
+            values.append(face)
         return self._face_rows(" AND ".join(where), values)
 
     def _face_rows(self, where: str, values: Sequence[object]) -> list[FaceRow]:

@@ -72,6 +72,15 @@ class Library:
         self._database.connection.close()
 
     @property
+    def rows(self) -> int:
+        """Number of committed rows of the matrix."""
+        return self._database.rows
+
+    def require(self, recipe: Recipe) -> None:
+        """Raise `RecipeMismatch` unless the embeddings were made with that recipe."""
+        self._database.require(recipe)
+
+    @property
     def recipe(self) -> Recipe:
         """How the embeddings in this library were made."""
         return self._database.recipe

@@ -16,6 +16,15 @@ from photocluster.store.journal import Decision, name_key
 
 
 @dataclass(frozen=True, slots=True)
+class Assignment:
+    """Who a face is: the person's id, who said so, and the distance where it came from a comparison."""
+
+    person: int
+    source: Source
+    distance: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PersonInfo:
     """A person and how many faces carry the name, by source; `photos` counts distinct photos."""
 
@@ -55,10 +64,13 @@ class Names:
         row = self._database.execute("SELECT id FROM person WHERE key = ?", (name_key(name),)).fetchone()
         return None if row is None else int(row[0])
 
-    def assignments(self) -> dict[int, tuple[int, Source]]:
-        """Return face -> (person id, source) of all named faces."""
-        query = "SELECT face, person, source FROM assignment"
-        return {face: (person, Source(source)) for face, person, source in self._database.execute(query)}
+    def assignments(self) -> dict[int, Assignment]:
+        """Return face -> assignment of all named faces, by face."""
+        query = "SELECT face, person, source, distance FROM assignment ORDER BY face"
+        return {
+            face: Assignment(person, Source(source), distance)
+            for face, person, source, distance in self._database.execute(query)
+        }
 
     def rejections(self) -> list[tuple[int, int]]:
         """Return (face, person id) of every "not this person"."""

@@ -200,6 +200,21 @@ class Photos:
             (digest, Path(os.fsdecode(path or b"")), faces) for digest, path, faces in self._database.execute(query)
         ]
 
+    def hash_of(self, path: Path) -> str | None:
+        """Return the hash of the photo that a file held when it was last seen, or None."""
+        row = self._database.execute(
+            "SELECT photo.hash FROM file JOIN photo ON photo.id = file.photo WHERE file.path = ?", (os.fsencode(path),)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def named_faces(self, hashes: Sequence[str]) -> int:
+        """Return how many faces of these photos carry a name that the user or an import gave."""
+        query = (
+            "SELECT count(*) FROM assignment JOIN face ON face.id = assignment.face "
+            "JOIN photo ON photo.id = face.photo WHERE photo.hash = ? AND source != 'propagated'"
+        )
+        return sum(int(self._database.execute(query, (digest,)).fetchone()[0]) for digest in hashes)
+
     def forget(self, hashes: Sequence[str]) -> int:
         """Remove photos with their files, faces, names and embeddings; return how many faces went.
 

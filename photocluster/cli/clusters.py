@@ -1,0 +1,199 @@
+"""photocluster cluster, clusters, show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from photocluster.cli.console import (
+    count,
+    distance_text,
+    json_option,
+    note,
+    open_library,
+    printable,
+    show_table,
+    stderr,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from photocluster.pipeline.clusters import ClusterChange
+    from photocluster.store import ClusterInfo
+
+MAX_CHANGES = 30
+
+
+@click.command()
+@click.option("--min-cluster-size", type=click.IntRange(2), help="Groups of fewer faces are noise.")
+@click.option("--min-samples", type=click.IntRange(1), help="HDBSCAN's min_samples, counted without the face itself.")
+@click.option("--max-distance", type=click.FloatRange(0, 2), help="Faces farther apart are never neighbours.")
+@click.option(
+    "--plain", is_flag=True, help="HDBSCAN and nothing else: no constraints, no ceiling, no second judgement."
+)
+@json_option
+@click.pass_context
+def cluster(
+    ctx: click.Context,
+    *,
+    min_cluster_size: int | None,
+    min_samples: int | None,
+    max_distance: float | None,
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Group all faces into people.
+
+    The numbers of clusters stay: a cluster keeps the number of the earlier one that it overlaps most. Names that you
+    gave stay where they are, whatever the options.
+
+    \b
+    Example: photocluster cluster
+    """  # noqa: D301
+    from photocluster.pipeline.clusters import ClusterParameters
+    from photocluster.pipeline.clusters import cluster as run
+
+    parameters = ClusterParameters(
+        min_cluster_size=min_cluster_size, min_samples=min_samples, max_distance=max_distance, extras=not plain
+    )
+    with open_library(ctx) as library, _progress() as tell:
+        report = run(library, parameters, progress=tell)
+    if as_json:
+        write_json(report)
+        return
+    _show_clusters(report.clusters)
+    _show_changes(report.changes)
+    for sentence in report.contradictions:
+        note(f"your words contradict each other: {sentence}")
+    note(
+        f"{count(report.faces, 'face')}: {count(len(report.clusters), 'cluster')}, {report.noise:,} in none. "
+        "Look: photocluster export html people/. Name: photocluster label NUMBER NAME"
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float, str], None]]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = stderr()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("clustering", total=1.0)
+
+        def tell(fraction: float, stage: str) -> None:
+            bar.update(task, completed=fraction, description=stage or "clustering")
+
+        yield tell
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(0), default=0, help="Show only the largest N.", metavar="N")
+@json_option
+@click.pass_context
+def clusters(ctx: click.Context, *, limit: int, as_json: bool) -> None:
+    """List the clusters of the last run, largest first.
+
+    \b
+    Example: photocluster clusters --limit 20
+    """  # noqa: D301
+    with open_library(ctx) as library:
+        infos = library.clusters.infos()
+    if as_json:
+        write_json(infos[:limit] if limit else infos)
+        return
+    _show_clusters(infos[:limit] if limit else infos)
+    if not infos:
+        note("there are no clusters yet. Run: photocluster cluster")
+
+
+def _show_clusters(infos: Sequence[ClusterInfo]) -> None:
+    columns = [("cluster", "right"), ("faces", "right"), ("photos", "right"), ("person", "left"), ("tightness", "left")]
+    rows = [(info.number, info.faces, info.photos, _persons_text(info), _tightness(info.probability)) for info in infos]
+    show_table(columns, rows)
+
+
+def _persons_text(info: ClusterInfo) -> str:
+    """Return "Ann", "Ann 12 of 20", or "Ann 12, Ben 3 of 20"."""
+    if not info.names:
+        return ""
+    if len(info.names) == 1 and info.names[0][1] == info.faces:
+        return info.names[0][0]
+    return ", ".join(f"{name} {faces}" for name, faces in info.names) + f" of {info.faces}"
+
+
+def _tightness(probability: float) -> str:
+    """Return the mean membership probability with a word for it."""
+    word = "tight" if probability >= 0.9 else "fair" if probability >= 0.75 else "loose: look at it"
+    return f"{probability:.2f} {word}"
+
+
+def _show_changes(changes: Sequence[ClusterChange]) -> None:
+    for change in changes[:MAX_CHANGES]:
+        others = ", ".join(str(number) for number in change.others)
+        link = {"merged": f" (took in {others})", "split": f" (into {others})", "gone": f" (into {others})"}
+        note(
+            f"{change.kind.value}: cluster {change.number}, {change.before} -> {change.faces} faces"
+            + (link.get(change.kind.value, "") if others else "")
+        )
+    if len(changes) > MAX_CHANGES:
+        note(f"... and {len(changes) - MAX_CHANGES} more changes; --json lists all")
+
+
+@click.command()
+@click.argument("target", metavar="CLUSTER|PERSON|FACE")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, target: str, *, as_json: bool) -> None:
+    """List the faces of a cluster (12), of a person ("Madonna"), or one face (f345).
+
+    \b
+    Example: photocluster show 12
+    """  # noqa: D301
+    from photocluster.pipeline.targets import resolve
+
+    with open_library(ctx) as library:
+        rows = resolve(library, target, persons=True).faces
+    if as_json:
+        write_json([_face_facts(row) for row in rows])
+        return
+    columns = [("face", "left"), ("person", "left"), ("said by", "left"), ("distance", "right"), ("cluster", "right")]
+    columns += [("quality", "right"), ("taken", "left"), ("photo", "left")]
+    show_table(
+        columns,
+        [
+            (
+                f"f{row.face}",
+                row.person,
+                row.source.value if row.source else None,
+                distance_text(row.distance),
+                row.cluster,
+                f"{row.quality.overall:.2f}",
+                row.facts.captured_at,
+                printable(row.path) + (" (missing)" if row.missing else ""),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _face_facts(row: Any) -> dict[str, object]:
+    box = row.detection.box
+    return {
+        "face": row.face,
+        "photo": row.photo,
+        "path": printable(row.path),
+        "missing": row.missing,
+        "box": [round(v, 2) for v in (box.x0, box.y0, box.x1, box.y1)],
+        "detector_score": round(row.detection.score, 4),
+        "quality": round(row.quality.overall, 4),
+        "cluster": row.cluster,
+        "person": row.person,
+        "source": row.source.value if row.source else None,
+        "distance": row.distance,
+        "captured_at": row.facts.captured_at,
+    }

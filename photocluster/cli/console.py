@@ -1,0 +1,118 @@
+"""What the commands share: the library's folder, JSON on stdout, tables, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from photocluster.store import Library
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def default_library_folder() -> Path:
+    """Return the library's place in the user's data folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("photocluster", appauthor=False))
+
+
+def library_folder(ctx: click.Context) -> Path:
+    """Return the folder of the library: --library, PHOTOCLUSTER_LIBRARY, or one in the user's data folder."""
+    given = ctx.find_root().obj["library"]
+    if given:
+        return Path(given).expanduser().absolute()
+    return default_library_folder()
+
+
+@contextmanager
+def open_library(ctx: click.Context) -> Iterator[Library]:
+    """Open the library of the command line."""
+    from photocluster.store import Library
+
+    with Library(library_folder(ctx)) as library:
+        yield library
+
+
+def write_json(value: Any) -> None:
+    """Print a value as JSON; dataclasses as objects, paths as text."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def plain(value: Any) -> Any:  # noqa: PLR0911  one line a kind
+    """Return a value made of what JSON knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return printable(value)
+    if isinstance(value, Enum):
+        return value.value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value
+
+
+def printable(path: Path | str) -> str:
+    r"""Return a path as text that can be printed: bytes that are not UTF-8 as ``\xNN``."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+def stdout() -> Console:
+    """Return a console for results."""
+    from rich.console import Console
+
+    # A pipe or a file gets whole lines: what is cut off for a narrow window cannot be read by another program.
+    return Console(soft_wrap=False, highlight=False, width=None if os.isatty(1) else 200)
+
+
+def stderr() -> Console:
+    """Return a console for progress and notes."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def note(text: str) -> None:
+    """Print a sentence to stderr."""
+    click.echo(text, err=True)
+
+
+def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """Print a table to stdout; `columns` is (heading, "left" or "right")."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    for heading, justify in columns:
+        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    stdout().print(table)
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """Return "1 photo", "2 photos"."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def distance_text(distance: float | None) -> str:
+    """Return a distance with three digits."""
+    return "" if distance is None else f"{distance:.3f}"

@@ -1,0 +1,125 @@
+"""photocluster export html, table, npz."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from photocluster.cli.console import (
+    count,
+    default_library_folder,
+    json_option,
+    library_folder,
+    note,
+    open_library,
+    printable,
+    stderr,
+    write_json,
+)
+
+EXIT_SKIPPED = 3
+
+
+@click.group()
+def export() -> None:
+    """Write contact sheets, tables and embeddings.
+
+    \b
+    Example: photocluster export html people/
+    """  # noqa: D301
+
+
+@export.command()
+@click.argument("out", type=click.Path(file_okay=False))
+@json_option
+@click.pass_context
+def html(ctx: click.Context, out: str, *, as_json: bool) -> int:
+    """Write a contact sheet into the folder OUT: static pages that open in any browser, offline.
+
+    Run it again to bring the sheet up to date; nothing in OUT that photocluster did not write is touched.
+
+    \b
+    Example: photocluster export html people/
+    """  # noqa: D301
+    from rich.progress import Progress
+
+    from photocluster.pipeline.exports import export_html
+
+    console = stderr()
+    with (
+        open_library(ctx) as library,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("thumbnails", total=None)
+        summary = export_html(
+            library,
+            Path(out),
+            default_library=library_folder(ctx) == default_library_folder() or "PHOTOCLUSTER_LIBRARY" in os.environ,
+            workers=os.cpu_count() or 1,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    index = Path(out).absolute() / "index.html"
+    if as_json:
+        write_json(
+            {
+                "index": index,
+                "people": summary.people,
+                "clusters": summary.clusters,
+                "noise": summary.noise,
+                "faces": summary.faces,
+                "photos": summary.photos,
+                "pages": summary.pages,
+                "unreadable": dict(summary.unreadable),
+            }
+        )
+    else:
+        click.echo(
+            f"{index.as_uri()}\n{count(summary.people, 'person', 'people')}, "
+            f"{count(summary.clusters, 'unnamed cluster')}, {count(summary.noise, 'face')} in none; "
+            f"{count(summary.pages, 'page')}"
+        )
+        for digest, reason in list(summary.unreadable.items())[:20]:
+            note(f"no picture of photo {digest[:12]}: {reason}")
+    return EXIT_SKIPPED if summary.unreadable else 0
+
+
+@export.command()
+@click.argument("out", type=click.Path(dir_okay=False))
+@json_option
+@click.pass_context
+def table(ctx: click.Context, out: str, *, as_json: bool) -> None:
+    """Write one row per face to OUT.csv, .json, .jsonl or .parquet.
+
+    \b
+    Example: photocluster export table faces.csv
+    """  # noqa: D301
+    from photocluster.pipeline.exports import export_table
+
+    with open_library(ctx) as library:
+        summary = export_table(library, Path(out))
+    if as_json:
+        write_json(summary)
+    else:
+        click.echo(f"{printable(summary.path)}: {count(summary.faces, 'face')}")
+
+
+@export.command()
+@click.argument("out", type=click.Path(dir_okay=False))
+@json_option
+@click.pass_context
+def npz(ctx: click.Context, out: str, *, as_json: bool) -> None:
+    """Write the embeddings and the table's columns to OUT.npz, for NumPy.
+
+    \b
+    Example: photocluster export npz faces.npz
+    """  # noqa: D301
+    from photocluster.pipeline.exports import export_npz
+
+    with open_library(ctx) as library:
+        summary = export_npz(library, Path(out))
+    if as_json:
+        write_json(summary)
+    else:
+        click.echo(f"{printable(summary.path)}: {count(summary.faces, 'face')}")

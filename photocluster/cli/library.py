@@ -1,0 +1,116 @@
+"""photocluster status, check, forget."""
+
+from __future__ import annotations
+
+import click
+
+from photocluster.cli.console import (
+    count,
+    json_option,
+    library_folder,
+    note,
+    open_library,
+    printable,
+    show_table,
+    write_json,
+)
+from photocluster.errors import StoreCorrupt, UsageError
+
+MAX_LISTED = 20
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, *, as_json: bool) -> None:
+    """Say what the library holds, what failed and what is missing.
+
+    \b
+    Example: photocluster status
+    """  # noqa: D301
+    with open_library(ctx) as library:
+        found = library.status()
+        failed, missing = library.photos.failed(), library.photos.missing()
+    if as_json:
+        write_json({"library": library_folder(ctx), **_figures(found), "failed": failed, "missing": missing})
+        return
+    named = (
+        f"{found.named_by_user:,} by you, {found.named_by_import:,} imported, {found.named_by_propagation:,} propagated"
+    )
+    rows = [
+        ("library", printable(library_folder(ctx))),
+        ("photos", f"{found.photos:,} ({found.photos_without_faces:,} without faces) in {count(found.files, 'file')}"),
+        ("faces", f"{found.faces:,}, {found.clustered_faces:,} of them in {count(found.clusters, 'cluster')}"),
+        ("people", f"{found.persons:,}"),
+        ("named faces", named),
+        ("missing photos", f"{found.missing_photos:,}"),
+        ("failed files", f"{found.failed_files:,}"),
+        ("disk used", f"{found.disk_bytes / 1e6:,.1f} MB"),
+    ]
+    show_table([("", "left"), ("", "left")], rows)
+    for path, reason in failed[:MAX_LISTED]:
+        note(f"failed: {printable(path)}: {reason}")
+    for _, path, faces in missing[:MAX_LISTED]:
+        note(f"missing: {printable(path)} ({count(faces, 'face')})")
+    if max(len(failed), len(missing)) > MAX_LISTED:
+        note("... --json lists all")
+
+
+def _figures(found: object) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(found)  # type: ignore[call-overload, no-any-return]
+
+
+@click.command()
+@json_option
+@click.pass_context
+def check(ctx: click.Context, *, as_json: bool) -> None:
+    """Look for damage in the library: the database, the embeddings, and whether they fit each other.
+
+    \b
+    Example: photocluster check
+    """  # noqa: D301
+    with open_library(ctx) as library:
+        problems = library.check()
+        found = library.status()
+    if as_json:
+        write_json({"problems": problems, **_figures(found)})
+    for problem in problems:
+        note(problem)
+    if problems:
+        raise StoreCorrupt(f"{library_folder(ctx)}: {count(len(problems), 'problem')} found")
+    if not as_json:
+        named = found.named_by_user + found.named_by_import
+        click.echo(f"all well: {count(found.photos, 'photo')}, {count(found.faces, 'face')}, {named:,} named by you")
+
+
+@click.command()
+@click.argument("photos", nargs=-1, metavar="[PHOTO...]")
+@click.option("--missing", is_flag=True, help="Forget every photo of which no file is left.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_context
+def forget(ctx: click.Context, photos: tuple[str, ...], *, missing: bool, yes: bool, as_json: bool) -> None:
+    """Remove photos with their faces, embeddings and names from the library, for good. No file is touched.
+
+    PHOTO is a path, or the hash that tables show.
+
+    \b
+    Example: photocluster forget --missing
+    """  # noqa: D301
+    if bool(photos) == missing:
+        raise UsageError("give either photos or --missing")
+    from photocluster.pipeline.forgetting import find_photos
+
+    with open_library(ctx) as library:
+        found = [entry[0] for entry in library.photos.missing()] if missing else find_photos(library, photos)
+        named = library.photos.named_faces(found)
+        if found and not yes:
+            question = f"Forget {count(len(found), 'photo')} with {count(named, 'named face')}? This cannot be undone"
+            click.confirm(question, abort=True, err=True)
+        faces = library.photos.forget(found)
+    if as_json:
+        write_json({"photos": len(found), "faces": faces, "named_faces": named})
+        return
+    click.echo(f"{count(len(found), 'photo')} forgotten, {count(faces, 'face')} of them {named:,} named")

@@ -1,0 +1,150 @@
+"""photocluster scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from photocluster.cli.console import count, json_option, library_folder, note, printable, show_table, stderr, write_json
+
+if TYPE_CHECKING:
+    from photocluster.pipeline.scanning import Progress, ScanReport
+
+EXIT_SKIPPED = 3
+"""Done, but some photos were skipped."""
+
+MAX_LISTED = 50
+"""Bad files listed on a terminal; --json lists all."""
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files and folders of this name or relative path.")
+@click.option("--hidden", is_flag=True, help="Enter hidden files and folders too.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Photos worked on at a time (default: one a core).")
+@click.option("--retry-failed", is_flag=True, help="Try files again that could not be used, though they are unchanged.")
+@click.option("--propagate/--no-propagate", default=True, help="Name new faces after the named ones at the end.")
+@click.option(
+    "--mirror/--no-mirror", default=True, help="Add the mirror image's embedding: somewhat better, an eighth slower."
+)
+@json_option
+@click.pass_context
+def scan(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    *,
+    exclude: tuple[str, ...],
+    hidden: bool,
+    workers: int | None,
+    retry_failed: bool,
+    propagate: bool,
+    mirror: bool,
+    as_json: bool,
+) -> int:
+    """Find the faces in the photos below PATHs and keep them in the library.
+
+    Photos are known by their content: a second scan reads only what is new or changed, and a moved or copied file keeps
+    its faces. Originals are never written to.
+
+    \b
+    Example: photocluster scan ~/Pictures /mnt/nas/photos --exclude "*.thumb.jpg"
+    """  # noqa: D301
+    from photocluster.pipeline.scanning import ScanOptions
+    from photocluster.pipeline.scanning import scan as run
+
+    options = ScanOptions(
+        exclude=exclude,
+        hidden=hidden,
+        workers=workers,
+        retry_failed=retry_failed,
+        propagate=propagate,
+        mirror=mirror,
+    )
+    with _progress() as tell:
+        report = run(library_folder(ctx), [Path(path).expanduser() for path in paths], options, progress=tell)
+    if as_json:
+        write_json({**_figures(report), "failed": report.failed, "problems": report.problems})
+    else:
+        _show(report)
+    return EXIT_SKIPPED if report.skipped else 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """Show a bar on stderr where that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TimeRemainingColumn(),
+    )
+    console = stderr()
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("scanning", total=None, facts="")
+
+        def tell(progress: Progress) -> None:
+            rate = progress.photos / progress.seconds if progress.seconds > 0 else 0.0
+            facts = f"{progress.photos:,} photos  {progress.faces:,} faces  {rate:.1f} photos/s"
+            total = progress.found if progress.complete else None
+            bar.update(task, completed=progress.done, total=total, facts=facts)
+
+        yield tell
+
+
+def _figures(report: ScanReport) -> dict[str, object]:
+    propagation = report.propagation
+    return {
+        "photos": report.photos,
+        "photos_with_faces": report.photos_with_faces,
+        "faces": report.faces,
+        "unchanged": report.unchanged,
+        "known": report.known,
+        "others": report.others,
+        "missing": report.missing,
+        "carried": report.carried,
+        "seconds": round(report.seconds, 3),
+        "stages": {stage: round(seconds, 3) for stage, seconds in report.stages.items()},
+        "propagation": None
+        if propagation is None
+        else {
+            "examined": propagation.examined,
+            "named": propagation.named,
+            "unknown": propagation.unknown,
+            "by_person": dict(propagation.by_person),
+        },
+    }
+
+
+def _show(report: ScanReport) -> None:
+    rate = report.photos / report.seconds if report.seconds else 0.0
+    rows = [
+        ("new photos", f"{report.photos:,}", f"{report.photos_with_faces:,} with faces, {rate:.1f} a second"),
+        ("new faces", f"{report.faces:,}", ""),
+        ("unchanged files", f"{report.unchanged:,}", "not opened"),
+        ("known photos", f"{report.known:,}", "copied or moved"),
+        ("other files", f"{report.others:,}", "no photos"),
+        ("skipped", f"{len(report.failed) + len(report.problems):,}", "see below" if report.skipped else ""),
+        ("missing photos", f"{report.missing:,}", "see: photocluster status" if report.missing else ""),
+    ]
+    if report.carried:
+        rows.append(("names carried over", f"{report.carried:,}", "to edited photos"))
+    show_table([("scan", "left"), ("", "right"), ("", "left")], [r for r in rows if r[1] != "0" or "new" in r[0]])
+    propagation = report.propagation
+    if propagation is not None and propagation.examined:
+        people = ", ".join(f"{name} {number}" for name, number in propagation.by_person[:5])
+        more = ", ..." if len(propagation.by_person) > 5 else ""
+        named = f"{propagation.named:,} named" + (f" ({people}{more})" if people else "")
+        note(f"{count(propagation.examined, 'new face')}: {named}, {propagation.unknown:,} unknown")
+    bad = [*report.problems, *report.failed]
+    for path, reason in bad[:MAX_LISTED]:
+        note(f"skipped: {printable(path)}: {reason}")
+    if len(bad) > MAX_LISTED:
+        note(f"... and {len(bad) - MAX_LISTED} more; --json lists all")

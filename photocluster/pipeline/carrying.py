@@ -1,0 +1,73 @@
+"""When a photo was edited, what the user said of its faces goes over to the same faces of the new version.
+
+Any program that writes metadata into a photo makes a new content of it. The faces in it are the same ones, in new rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from photocluster.records import FaceRow, FloatArray
+from photocluster.store import Library
+
+SAME_FACE_DISTANCE = 0.6
+"""Two detections of an original and its edited version that are nearer than this are one face: rescaling to a third or
+strong compression moves an embedding by less (`quality.LOWEST_NORM`), and no two people of LFW are that near."""
+
+SAME_PLACE_IOU = 0.7
+"""Boxes that overlap by this much are one face, too: a retouched face that the embedder finds different has not
+moved."""
+
+
+def carry_names(library: Library) -> int:
+    """Move the names and rejections of replaced photos to the new versions, as one event; return how many faces moved.
+
+    A face that the new version does not show keeps its name, and its row.
+    """
+    pairs = [
+        pair
+        for old, new in library.photos.replaced()
+        for pair in _same_faces(library.faces.of_photo(old), library.faces.of_photo(new), library.embeddings())
+    ]
+    if not pairs:
+        return 0
+    assignments = library.names.assignments()
+    rejections: dict[int, list[int]] = {}
+    for face, person in library.names.rejections():
+        rejections.setdefault(face, []).append(person)
+    moved = 0
+    with library.names.decide("carry", {"faces": len(pairs)}) as decision:
+        for old, new in pairs:
+            before = len(decision.changes)
+            if old in assignments and assignments[old].source.value != "propagated":
+                said = assignments[old]
+                decision.unassign(old)
+                decision.assign(new, said.person, said.source)
+            for person in rejections.get(old, ()):
+                decision.remove("rejection", {"face": old, "person": person})
+                decision.put("rejection", {"face": new, "person": person})
+            moved += len(decision.changes) > before
+    return moved
+
+
+def _same_faces(old: list[FaceRow], new: list[FaceRow], embeddings: FloatArray) -> list[tuple[int, int]]:
+    """Return (old face, new face), nearest first, each face once."""
+    if not old or not new:
+        return []
+    a, b = embeddings[[row.face for row in old]], embeddings[[row.face for row in new]]
+    distances = np.sqrt(np.maximum(2 - 2 * (a @ b.T), 0))
+    candidates = sorted(
+        (float(distances[i, j]), i, j)
+        for i in range(len(old))
+        for j in range(len(new))
+        if distances[i, j] < SAME_FACE_DISTANCE or old[i].detection.box.iou(new[j].detection.box) > SAME_PLACE_IOU
+    )
+    pairs: list[tuple[int, int]] = []
+    used_old: set[int] = set()
+    used_new: set[int] = set()
+    for _, i, j in candidates:
+        if i not in used_old and j not in used_new:
+            used_old.add(i)
+            used_new.add(j)
+            pairs.append((old[i].face, new[j].face))
+    return pairs

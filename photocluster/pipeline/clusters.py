@@ -1,0 +1,211 @@
+"""Clustering a library: run the estimator, keep the numbers stable, say what changed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from photocluster.constraints import Contradiction
+from photocluster.records import NOISE, FloatArray, IntArray, Source
+from photocluster.store import ClusterInfo, Library
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterParameters:
+    """Options of a run, kept with it; None stands for the estimator's own default."""
+
+    min_cluster_size: int | None = None
+    min_samples: int | None = None
+    max_distance: float | None = None
+    extras: bool = True
+
+    def given(self) -> dict[str, Any]:
+        """Return the parameters that differ from the defaults' stand-ins."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+class ChangeKind(StrEnum):
+    """What became of a cluster."""
+
+    NEW = "new"
+    GROWN = "grown"
+    SHRUNK = "shrunk"
+    MERGED = "merged"
+    SPLIT = "split"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterChange:
+    """A difference from the last run.
+
+    `faces` is the size now (0 when gone), `before` then. `others` are the numbers that a merged cluster took in, or
+    into which a split one's faces went.
+    """
+
+    kind: ChangeKind
+    number: int
+    faces: int
+    before: int
+    others: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReport:
+    """What a run found."""
+
+    faces: int
+    noise: int
+    clusters: tuple[ClusterInfo, ...]
+    changes: tuple[ClusterChange, ...]
+    contradictions: tuple[str, ...]
+
+
+def cluster(
+    library: Library,
+    parameters: ClusterParameters | None = None,
+    *,
+    progress: Callable[[float, str], None] | None = None,
+) -> ClusterReport:
+    """Cluster all faces of the library and put the result in the place of the last run's.
+
+    Names are read, as constraints, and not written.
+    """
+    from photocluster.clustering import FaceClusterer
+
+    parameters = parameters or ClusterParameters()
+    faces, photos = library.faces.photos()
+    quality, captured_at = library.faces.facts()
+    embeddings = library.embeddings()
+    vectors = embeddings if len(faces) == len(embeddings) else embeddings[faces]
+    clusterer = FaceClusterer(**parameters.given())
+    row_of = {face: row for row, face in enumerate(faces.tolist())}
+    clusterer.fit(
+        vectors,
+        photos=photos,
+        persons=_persons(library, faces),
+        rejected=np.array(
+            [(row_of[face], person) for face, person in library.names.rejections() if face in row_of], dtype=np.int64
+        ).reshape(-1, 2),
+        quality=quality,
+        times=_days(captured_at),
+        progress=progress,
+    )
+    labels = np.asarray(clusterer.labels_, dtype=np.int64)
+    before = library.clusters.membership()
+    numbers, new = match_numbers(labels, faces, before)
+    born = library.clusters.store_run(
+        parameters.given(),
+        faces,
+        numbers,
+        new,
+        np.asarray(clusterer.probabilities_, dtype=np.float32),
+        np.asarray(clusterer.outlier_scores_, dtype=np.float32),
+    )
+    after = {
+        face: number if number is None or number >= 0 else born[-1 - number]
+        for face, number in zip(faces.tolist(), numbers, strict=True)
+    }
+    return ClusterReport(
+        faces=len(faces),
+        noise=int((labels == NOISE).sum()),
+        clusters=tuple(library.clusters.infos()),
+        changes=tuple(describe_changes(before, after)) if before else (),
+        contradictions=tuple(_explain(library, faces, found) for found in clusterer.contradictions_),
+    )
+
+
+def _persons(library: Library, faces: IntArray) -> IntArray:
+    """Return the person (n,) that the user or an import gave each face, -1 where nobody did."""
+    said = library.names.assignments()
+    return np.array(
+        [
+            said[face].person if face in said and said[face].source is not Source.PROPAGATED else -1
+            for face in faces.tolist()
+        ],
+        dtype=np.int64,
+    )
+
+
+def _days(captured_at: list[str | None]) -> FloatArray:
+    """Return capture times (n,) float64 in days, NaN where they are not known."""
+    return np.array(
+        [float("nan") if at is None else datetime.fromisoformat(at).timestamp() / 86400 for at in captured_at]
+    )
+
+
+def _explain(library: Library, faces: IntArray, found: Contradiction) -> str:
+    """Return a contradiction among the user's words as a sentence."""
+    name = {info.id: info.name for info in library.names.persons()}.get(found.person, "")
+    return f"{found.kind.value}: {name} ({', '.join(f'f{faces[row]}' for row in found.faces)})"
+
+
+def match_numbers(labels: IntArray, faces: IntArray, before: Mapping[int, int | None]) -> tuple[list[int | None], int]:
+    """Give the clusters of a new run the numbers of the old ones that they overlap most.
+
+    Overlaps are dealt with from the largest down (ties: the lower old number, then the lower new face), each old number
+    and each new cluster once. New clusters without a number are ordered by falling size.
+
+    Returns
+    -------
+    Per face the old number, None for noise, or -1 - i for the i-th new cluster; and how many new clusters there are.
+    """
+    overlap: Counter[tuple[int, int]] = Counter()
+    size: Counter[int] = Counter()
+    first: dict[int, int] = {}
+    for label, face in zip(labels.tolist(), faces.tolist(), strict=True):
+        if label == NOISE:
+            continue
+        size[label] += 1
+        first.setdefault(label, face)
+        old = before.get(face)
+        if old is not None:
+            overlap[label, old] += 1
+    numbers: dict[int, int] = {}
+    taken: set[int] = set()
+    for (label, old), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0][1], first[item[0][0]])):
+        if label not in numbers and old not in taken:
+            numbers[label] = old
+            taken.add(old)
+    fresh = sorted((label for label in size if label not in numbers), key=lambda label: (-size[label], first[label]))
+    numbers.update({label: -1 - i for i, label in enumerate(fresh)})
+    return [None if label == NOISE else numbers[label] for label in labels.tolist()], len(fresh)
+
+
+def describe_changes(before: Mapping[int, int | None], after: Mapping[int, int | None]) -> list[ClusterChange]:
+    """Return what became of each cluster, by number; clusters with the same faces are not listed."""
+    old_size = Counter(number for number in before.values() if number is not None)
+    new_size = Counter(number for number in after.values() if number is not None)
+    came_from: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    went_to: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    moved: set[int] = set()
+    for face in before.keys() | after.keys():
+        old, new = before.get(face), after.get(face)
+        if old != new:
+            moved |= {number for number in (old, new) if number is not None}
+        if old is not None and new is not None:
+            came_from[new][old] += 1
+            went_to[old][new] += 1
+    changes = []
+    for number in sorted(moved):
+        size, was = new_size[number], old_size[number]
+        taken_in = tuple(sorted(o for o, n in came_from[number].items() if o != number and 2 * n > old_size[o]))
+        parts = tuple(sorted(n for n, count in went_to[number].items() if n != number and 2 * count > new_size[n]))
+        if not size:
+            others = tuple(sorted(went_to[number]))
+            changes.append(ClusterChange(ChangeKind.GONE, number, 0, was, others))
+        elif not was:
+            changes.append(ClusterChange(ChangeKind.NEW, number, size, 0, tuple(sorted(came_from[number]))))
+        elif taken_in:
+            changes.append(ClusterChange(ChangeKind.MERGED, number, size, was, taken_in))
+        elif parts:
+            changes.append(ClusterChange(ChangeKind.SPLIT, number, size, was, parts))
+        else:
+            changes.append(ClusterChange(ChangeKind.GROWN if size >= was else ChangeKind.SHRUNK, number, size, was))
+    return changes
