@@ -83,26 +83,20 @@ def offer(
                 hits += np.int32(square + part_squares[c] + part[c] <= max(own, part_limits[c]))
             if hits == 0:
                 continue
-            for c in range(block, end):
-                d = square + column_squares[c] + products[r, c]
+            for c in range(end - block):
+                d = square + part_squares[c] + part[c]
+                if not d <= max(own, part_limits[c]):
+                    continue
+                j = columns[block + c]
                 for side in range(2):
-                    if side == 0:
-                        if d > own:
-                            continue
-                        p = i
-                        q = columns[c]
-                    else:
-                        if d > limits[c]:
-                            continue
-                        p = columns[c]
-                        q = i
-                    if p == q or (d == squares[p, last] and q >= indices[p, last] >= 0):
+                    p, q = (i, j) if side == 0 else (j, i)
+                    if d > (own if side == 0 else part_limits[c]) or p == q:
+                        continue
+                    if d == squares[p, last] and q >= indices[p, last] >= 0:
                         continue
                     listed = False
                     for t in range(last + 1):
-                        if indices[p, t] == q:
-                            listed = True
-                            break
+                        listed = listed or indices[p, t] == q
                     if listed:
                         continue
                     t = last
@@ -115,7 +109,7 @@ def offer(
                     if side == 0:
                         own = squares[i, last]
                     else:
-                        limits[c] = squares[p, last]
+                        part_limits[c] = squares[j, last]
 
 
 def polish(X: FloatArray, start: int, stop: int, indices: IndexArray, distances: FloatArray) -> None:
