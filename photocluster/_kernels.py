@@ -112,6 +112,82 @@ def offer(
                         part_limits[c] = squares[j, last]
 
 
+def combine(indices: IndexArray, squares: FloatArray, others: IndexArray, other_squares: FloatArray) -> None:
+    """Bring what the neighbour lists `others` know into the lists `indices`; (n, k) each, sorted by distance, then index."""
+    last = indices.shape[1] - 1
+    for i in range(len(indices)):
+        for u in range(last + 1):
+            q = others[i, u]
+            d = other_squares[i, u]
+            if q < 0 or d > squares[i, last] or (d == squares[i, last] and q >= indices[i, last] >= 0):
+                break
+            listed = False
+            for t in range(last + 1):
+                listed = listed or indices[i, t] == q
+            if listed:
+                continue
+            t = last
+            while t > 0 and (squares[i, t - 1] > d or (squares[i, t - 1] == d and indices[i, t - 1] > q)):
+                squares[i, t] = squares[i, t - 1]
+                indices[i, t] = indices[i, t - 1]
+                t -= 1
+            squares[i, t] = d
+            indices[i, t] = q
+
+
+def explore(
+    X: FloatArray,
+    norms: FloatArray,
+    rows: IndexArray,
+    known: IndexArray,
+    indices: IndexArray,
+    squares: FloatArray,
+) -> None:
+    """Offer to each of some points the neighbours of its neighbours (the step of NN-descent, Dong et al. 2011).
+
+    Parameters
+    ----------
+    X, norms
+        (n, d), (n,) the points and their squared norms.
+    rows
+        Which points' lists are to be improved.
+    known
+        (n, k) neighbours at the beginning, not written to.
+    indices, squares
+        (n, k) the lists to be improved.
+    """
+    k = known.shape[1]
+    last = k - 1
+    for r in range(len(rows)):
+        i = rows[r]
+        for a in range(k):
+            via = known[i, a]
+            if via < 0:
+                continue
+            for b in range(k):
+                q = known[via, b]
+                if q < 0 or q == i:
+                    continue
+                listed = False
+                for t in range(k):
+                    listed = listed or indices[i, t] == q
+                if listed:
+                    continue
+                product = np.float32(0)
+                for c in range(X.shape[1]):
+                    product += X[i, c] * X[q, c]
+                d = norms[i] + norms[q] - np.float32(2) * product
+                if d > squares[i, last] or (d == squares[i, last] and q >= indices[i, last] >= 0):
+                    continue
+                t = last
+                while t > 0 and (squares[i, t - 1] > d or (squares[i, t - 1] == d and indices[i, t - 1] > q)):
+                    squares[i, t] = squares[i, t - 1]
+                    indices[i, t] = indices[i, t - 1]
+                    t -= 1
+                squares[i, t] = d
+                indices[i, t] = q
+
+
 def polish(X: FloatArray, start: int, stop: int, indices: IndexArray, distances: FloatArray) -> None:
     """Replace the distances of rows start..stop by exact ones, and sort each list by distance, then index."""
     k = indices.shape[1]

@@ -12,9 +12,6 @@ that beats BLAS's own threads, and the result does not depend on their number.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -22,10 +19,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster import _kernels
+from photocluster._search import (
+    COLUMNS,
+    NEAR,
+    ROWS,
+    IndexArray,
+    Progress,
+    Search,
+    Task,
+    measured_recall,
+    part,
+    run,
+    search_all,
+    search_cells,
+    search_new,
+    squared_norms,
+)
 from photocluster.records import FloatArray
-
-IndexArray = NDArray[np.int32]
-Progress = Callable[[float], None]
 
 SMALL = 1500
 """Up to this many points all distances fit one matrix (18 MB) and take less time than numba's import (0.5 s)."""
@@ -33,17 +43,14 @@ SMALL = 1500
 EXACT_LIMIT = 60_000
 """Up to this many points the graph is exact: about ten seconds on two cores (see examples/benchmark.py)."""
 
-ROWS, COLUMNS = 1024, 8192
-"""Tile of one matrix product: 32 MB of float32 a thread; smaller ones were up to a quarter slower in OpenBLAS."""
+MANY_NEW = 16_000
+"""With more new points than this, comparing each with all costs more (4 ns a pair) than a new graph (60 us a point)."""
 
 CERTIFY_BATCHES = 8
 """The pairs that the search for a better tree finds are condensed to a tree this many times, so that few are held."""
 
 CONNECTING_PAIRS = 2_000_000_000
 """About how many pairs are compared to find one more edge for each component of a graph (10 s on two cores)."""
-
-MAX_THREADS = 8
-"""Each thread has neighbour lists of its own, so more of them cost memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,9 +122,47 @@ def neighbour_graph(
     k = max(0, min(k, len(X) - 1))
     if len(X) <= SMALL:
         return _dense_graph(X, k)
-    work = _Work(X)
-    _search_all(work, k, progress)
-    return _finished(work, exact=True)
+    search = Search(X, k)
+    if len(X) <= exact_limit:
+        search_all(search, progress)
+        return NeighbourGraph(*search.finish(), exact=True)
+    search_cells(search, part(progress, 0.0, 0.95))
+    recall, near_recall = measured_recall(search)
+    return NeighbourGraph(*search.finish(), exact=False, recall=recall, near_recall=near_recall)
+
+
+def extend_graph(graph: NeighbourGraph, X: FloatArray, *, progress: Progress | None = None) -> NeighbourGraph:
+    """Return the graph of more points: new ones get neighbours, and old ones those of the new that are nearer.
+
+    Every new point is compared with all others, so an exact graph stays exact. Where so many are new that a new graph costs
+    less, a new one is made.
+
+    Parameters
+    ----------
+    graph
+        Of the first rows of `X`.
+    X
+        float32 (n, d); old rows first.
+    progress
+        Called now and then with the finished share, 0..1.
+
+    Raises
+    ------
+    ValueError
+        `X` has fewer rows than the graph has points.
+    """
+    old, k = graph.indices.shape
+    if len(X) < old:
+        raise ValueError(f"the graph has {old} points, X only {len(X)}: points cannot be taken away")
+    if len(X) == old:
+        return graph
+    if len(X) <= SMALL or len(X) - old > MANY_NEW:
+        return neighbour_graph(X, max(k, 1), exact_limit=len(X) if graph.exact else EXACT_LIMIT, progress=progress)
+    search = Search(X, k)
+    search.indices[:old] = graph.indices
+    search.squares[:old] = graph.distances**2
+    search_new(search, old, progress)
+    return NeighbourGraph(*search.finish(), exact=graph.exact, recall=graph.recall, near_recall=graph.near_recall)
 
 
 def spanning_tree(
@@ -213,149 +258,6 @@ def _dense_tree(X: FloatArray, core: FloatArray) -> SpanningTree:
     return SpanningTree(edges[order], weights[order])
 
 
-# Work in threads
-
-
-def _thread_count() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, MAX_THREADS)
-
-
-def _run(
-    tasks: list[Callable[[int, Event], None]], progress: Progress | None, *, share: tuple[float, float] = (0.0, 1.0)
-) -> None:
-    """Run tasks in threads, each told its thread's number and an event that asks it to stop.
-
-    BLAS is held to one thread meanwhile. An exception, Ctrl-C included, stops all tasks and is raised.
-    """
-    from threadpoolctl import threadpool_limits
-
-    stop = Event()
-    threads = _thread_count()
-    free = list(range(threads))
-    done = 0
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        try:
-            waiting = iter(tasks)
-            running = {}
-            while True:
-                while free and (task := next(waiting, None)) is not None:
-                    number = free.pop()
-                    running[pool.submit(task, number, stop)] = number
-                if not running:
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    free.append(running.pop(future))
-                    future.result()
-                    done += 1
-                if progress is not None:
-                    progress(share[0] + (share[1] - share[0]) * done / len(tasks))
-        except BaseException:
-            stop.set()
-            raise
-
-
-class _Work:
-    """Neighbour lists in the making: one pair of arrays for each thread, so that none waits for another."""
-
-    def __init__(self, X: FloatArray) -> None:
-        self.X = X
-        self.squares = _squared_norms(X)
-        self.lists: dict[int, tuple[IndexArray, FloatArray]] = {}
-
-    def of_thread(self, number: int, k: int) -> tuple[IndexArray, FloatArray]:
-        """Return the lists that thread `number` alone writes to."""
-        if number not in self.lists:
-            shape = (len(self.X), k)
-            self.lists[number] = np.full(shape, -1, np.int32), np.full(shape, np.inf, np.float32)
-        return self.lists[number]
-
-    def merged(self) -> tuple[IndexArray, FloatArray]:
-        """Return the nearest of all threads' lists, blockwise and in place of the first one."""
-        (indices, squares), *others = self.lists.values()
-        k = indices.shape[1]
-        for other, other_squares in others:
-            for start in range(0, len(indices), 1 << 16):
-                block = slice(start, start + (1 << 16))
-                both = np.hstack([indices[block], other[block]])
-                order = np.lexsort((both, both_squares := np.hstack([squares[block], other_squares[block]])), axis=1)
-                order = _without_repeats(both, order, k)
-                indices[block] = np.take_along_axis(both, order, axis=1)
-                squares[block] = np.take_along_axis(both_squares, order, axis=1)
-        self.lists.clear()
-        return indices, squares
-
-
-def _without_repeats(indices: IndexArray, order: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Move the second mention of an index to the end of each row of `order`, and return its first k columns."""
-    ranked = np.take_along_axis(indices, order, axis=1)
-    by_index = np.argsort(ranked, axis=1, kind="stable")
-    grouped = np.take_along_axis(ranked, by_index, axis=1)
-    repeated = np.zeros(ranked.shape, dtype=bool)
-    np.put_along_axis(repeated, by_index[:, 1:], grouped[:, 1:] == grouped[:, :-1], axis=1)
-    return np.take_along_axis(order, np.argsort(repeated, axis=1, kind="stable"), axis=1)[:, :k]
-
-
-def _squared_norms(X: FloatArray) -> FloatArray:
-    squares = np.empty(len(X), np.float32)
-    for start in range(0, len(X), 1 << 15):
-        block = np.asarray(X[start : start + (1 << 15)], np.float32)
-        squares[start : start + (1 << 15)] = np.einsum("ij,ij->i", block, block)
-    return squares
-
-
-def _tiles(n: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the tiles row0, row1, column0, column1 of the upper triangle of an n x n matrix."""
-    for row in range(0, n, ROWS):
-        for column in range(row, n, COLUMNS):
-            yield row, min(row + ROWS, n), column, min(column + COLUMNS, n)
-
-
-def _search_all(work: _Work, k: int, progress: Progress | None) -> None:
-    """Offer every pair of points to both neighbour lists."""
-    offer = _kernels.compiled(_kernels.offer)
-    numbers = np.arange(len(work.X), dtype=np.int32)
-
-    def task(row0: int, row1: int, column0: int, column1: int) -> Callable[[int, Event], None]:
-        def run(thread: int, stop: Event) -> None:
-            if stop.is_set():
-                return
-            products = np.asarray(-2 * work.X[row0:row1]) @ np.asarray(work.X[column0:column1]).T
-            rows, columns = slice(row0, row1), slice(column0, column1)
-            offer(
-                products,
-                numbers[rows],
-                numbers[columns],
-                work.squares[rows],
-                work.squares[columns],
-                *work.of_thread(thread, k),
-                row0 - column0,
-                2,
-            )
-
-        return run
-
-    _run([task(*tile) for tile in _tiles(len(work.X))], progress)
-
-
-def _finished(work: _Work, *, exact: bool) -> NeighbourGraph:
-    """Merge the lists, compute their distances exactly (products of float32 lose near ones), and sort them."""
-    indices, distances = work.merged()
-    polish = _kernels.compiled(_kernels.polish)
-    step = 1 << 14
-
-    def task(start: int) -> Callable[[int, Event], None]:
-        def run(_thread: int, stop: Event) -> None:
-            if not stop.is_set():
-                polish(work.X, start, min(start + step, len(work.X)), indices, distances)
-
-        return run
-
-    _run([task(start) for start in range(0, len(work.X), step)], None)
-    return NeighbourGraph(indices, distances, exact=exact)
-
-
 # The spanning tree
 
 
@@ -377,7 +279,7 @@ class _Forest:
     def __init__(self, X: FloatArray, core: FloatArray, edges: IndexArray, weights: FloatArray) -> None:
         self.X = X
         self.core = core
-        self.squares = _squared_norms(X)
+        self.squares = squared_norms(X)
         self._keep(edges, weights)
 
     def add(self, a: IndexArray, b: IndexArray) -> None:
@@ -454,8 +356,8 @@ def _nearest_outside(forest: _Forest, chosen: IndexArray, labels: NDArray[np.int
     X, squares, core = forest.X, forest.squares, forest.core
     found = np.empty(len(chosen), np.int32)
 
-    def task(start: int) -> Callable[[int, Event], None]:
-        def run(_thread: int, stop: Event) -> None:
+    def task(start: int) -> Task:
+        def work(_thread: int, stop: Event) -> None:
             rows = chosen[start : start + 256]
             best = np.full(len(rows), np.inf, np.float32)
             for column in range(0, len(X), COLUMNS):
@@ -472,9 +374,9 @@ def _nearest_outside(forest: _Forest, chosen: IndexArray, labels: NDArray[np.int
                 found[start : start + 256][least < best] = nearest[least < best] + column
                 np.minimum(best, least, out=best)
 
-        return run
+        return work
 
-    _run([task(start) for start in range(0, len(chosen), 256)], None)
+    run([task(start) for start in range(0, len(chosen), 256)])
     return found
 
 
@@ -489,10 +391,10 @@ def _certify(forest: _Forest, reach: FloatArray, progress: Progress | None) -> N
     tolerance = np.float32(4e-6) * forest.squares.max()
     search = _Certifier(forest.X, forest.squares, leaves.astype(np.int32), gaps, reach[leaves], tolerance)
     starts = range(0, len(leaves), ROWS)
-    batches = [starts[i :: CERTIFY_BATCHES] for i in range(CERTIFY_BATCHES)]
+    batches = [starts[i::CERTIFY_BATCHES] for i in range(CERTIFY_BATCHES)]
     for number, batch in enumerate(batches):
-        share = (number / len(batches), (number + 1) / len(batches))
-        _run([search.task(start) for start in batch], progress, share=share)
+        share = part(progress, number / len(batches), (number + 1) / len(batches))
+        run([search.task(start) for start in batch], share)
         if search.found:
             pairs = np.vstack(search.found)
             search.found.clear()
@@ -511,10 +413,10 @@ class _Certifier:
     tolerance: np.float32
     found: list[IndexArray] = field(default_factory=list)
 
-    def task(self, start: int) -> Callable[[int, Event], None]:
+    def task(self, start: int) -> Task:
         """Return the work of one block of rows."""
 
-        def run(_thread: int, stop: Event) -> None:
+        def work(_thread: int, stop: Event) -> None:
             end = min(start + ROWS, len(self.leaves))
             self._within(start, end)
             before = np.append(np.maximum.accumulate(self.gaps[start : end - 1][::-1])[::-1], 0)  # row to the last row
@@ -528,7 +430,7 @@ class _Certifier:
                 self._between(np.arange(start, end), np.maximum(before, between), np.arange(column, last), after)
                 between = max(between, after[-1])
 
-        return run
+        return work
 
     def _within(self, start: int, end: int) -> None:
         """Look at the pairs of one block."""

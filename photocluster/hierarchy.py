@@ -123,9 +123,7 @@ def condense(linkage: DoubleArray, min_cluster_size: int) -> CondensedTree:
     kernel = _kernels.condense if n <= SMALL else _kernels.compiled(_kernels.condense)
     children, sizes = linkage[:, :2].astype(np.int64), linkage[:, 3].astype(np.int64)
     heights = np.ascontiguousarray(linkage[:, 2])
-    count = kernel(
-        children, heights, sizes, min_cluster_size, point_cluster, point_lambda, parent, birth, size
-    )
+    count = kernel(children, heights, sizes, min_cluster_size, point_cluster, point_lambda, parent, birth, size)
     return CondensedTree(point_cluster, point_lambda, parent[:count].copy(), birth[:count].copy(), size[:count].copy())
 
 
