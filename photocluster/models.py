@@ -48,6 +48,10 @@ PROPOSAL_THRESHOLD = 0.3
 NMS_THRESHOLD = 0.4
 """Two boxes that overlap by more than this IoU are one face."""
 
+NMS_CONTAINED = 0.8
+"""A box of which this share lies in a better one is a part of that face: at too fine a size a face that fills the frame
+is also seen as two, its upper and its lower half."""
+
 DETECTION_SIZES = (320, 1280, 2560)
 """Long sides, in pixels, of the pictures in which faces are looked for: 320 for a face that fills the frame (at 1280
 the detector sees parts of it), 2560 for one of 20 pixels in 12 megapixels, there 13 pixels high."""
@@ -248,7 +252,7 @@ def non_maximum_suppression(boxes: FloatArray, scores: FloatArray, threshold: fl
     scores
         (n,).
     threshold
-        A box that overlaps a better one by more than this IoU goes.
+        A box that overlaps a better one by more than this IoU goes, and so does one that lies in a better one.
     """
     order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores)) if len(boxes) else np.empty(0, dtype=np.intp)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -259,7 +263,8 @@ def non_maximum_suppression(boxes: FloatArray, scores: FloatArray, threshold: fl
         low = np.maximum(boxes[best, :2], boxes[rest, :2])
         high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
         shared = np.clip(high - low, 0, None).prod(axis=1)
-        order = rest[shared <= threshold * (area[best] + area[rest] - shared)]
+        apart = shared <= threshold * (area[best] + area[rest] - shared)
+        order = rest[apart & (shared <= NMS_CONTAINED * area[rest])]
     return np.array(kept, dtype=np.intp)
 
 
