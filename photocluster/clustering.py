@@ -1,4 +1,9 @@
-"""FaceClusterer: groups of faces that are one person each, as a scikit-learn estimator."""
+"""FaceClusterer: groups of faces that are one person each, as a scikit-learn estimator.
+
+HDBSCAN finds what is dense relative to its surroundings, and knows no distance that is too far for anyone, no photo in
+which two faces are two people, and no user. The estimator puts those around its tree: see `assembly` for the stages,
+`judgement` for how two groups are compared, `constraints` for what binds. `FaceClusterer.plain` is HDBSCAN alone.
+"""
 
 from __future__ import annotations
 
@@ -11,68 +16,102 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import validate_data
 
-from photocluster.constraints import Contradiction, gather
-from photocluster.merging import Groups, agglomerate
+from photocluster.assembly import Assembly, Rules, assemble
+from photocluster.constraints import Constraints, gather
+from photocluster.errors import UsageError
+from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
+from photocluster.hierarchy import condense, select, single_linkage
+from photocluster.judgement import ratio
+from photocluster.merging import Groups, ScoreArray
 from photocluster.records import NOISE, FloatArray, IntArray
 
 NEIGHBOURS = 32
+"""Neighbours of each face that are looked at, from 16 to 64 the results are the same."""
+
+CANDIDATES = 3
+"""Partners that are named for each cluster."""
+
 Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class MergeCandidate:
-    """Two clusters that may be one person: their labels, and how alike they are (1.0 as alike as the faces within)."""
+    """Two clusters that may be one person.
+
+    `ratio` is 1 where the faces of the two are as alike as those within each (`judgement`); `distance` is the Euclidean
+    distance, 0..2, whose square is the mean over all pairs.
+    """
 
     cluster: int
     other: int
     ratio: float
+    distance: float
 
 
-class FaceClusterer(ClusterMixin, BaseEstimator):
-    """Groups faces into people; its defaults are meant to be left alone.
+class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """Groups faces into people. One set of defaults is meant to serve all libraries.
+
+    Distances are those of SFace with the mean subtracted (photocluster's default recipe).
 
     Parameters
     ----------
     min_cluster_size
         Groups of fewer faces are noise.
     min_samples
-        Of HDBSCAN's core distance (counted without the face itself), where `extras` is False.
+        HDBSCAN's: the core distance is that to the so-manieth other point.
     max_distance
-        Two faces further apart are never compared.
+        Merges of HDBSCAN's tree above it count for nothing. At 1.2 one in 700 pairs of strangers passes, and 99.8 % of
+        the pairs of one person (LFW).
     sure_distance
-        Groups whose mean distance is below are one person without more ado.
+        Groups whose mean distance is below it are one person. Where there are no strangers in thousands: 1.05 is passed by 6
+        of a million pairs of strangers (LFW).
     min_ratio
-        Least mean similarity between two groups, relative to that within them, at which they are one person.
+        The least ratio (`judgement`) at which two groups join. Between look-alikes it reaches .56, between the halves of one
+        person mostly .8 and more.
+    tree_ratio
+        The same where HDBSCAN has both groups in one cluster.
+    attach_ratio
+        The same for scraps of up to three points and a larger group, in which the scrap fits no other group.
+    min_contrast
+        How far a ratio must stand out from the background, 0..1.
+    min_margin
+        By how much a scrap must fit its group better than the next one.
+    duplicate_distance
+        Faces whose mean distance is below it count as one. Other photos of the person start at about 0.45.
     min_quality
-        Faces of less quality (0..1) only join what the others made.
+        Faces of less quality (0..1) only join what the others made; 0.1 is a norm of 8.6 (`quality`), a face of 14 pixels.
     extras
-        False: HDBSCAN itself, and nothing else.
+        False: HDBSCAN alone, as `plain`.
 
     Attributes
     ----------
     labels_
-        (n,) int64; -1 is noise. Clusters are numbered 0, 1, ... by falling size.
+        int64 (n,): clusters 0, 1, ... by falling size; -1 is noise.
     probabilities_
-        (n,) float64, 0..1: how well the face fits its cluster; 0 for noise.
+        float64 (n,), 0..1: mean similarity of a face with the rest of its cluster, over that of the cluster's best face; 0
+        for noise. With `extras` off it is HDBSCAN's.
     outlier_scores_
-        (n,) float64, 0..1.
+        float64 (n,), 0..1: HDBSCAN's (GLOSH).
     merge_candidates_
-        Tuple of `MergeCandidate`, the likeliest first: clusters that may be one person.
+        tuple of `MergeCandidate`, the likeliest first, up to three for each cluster, none that the constraints forbid.
     contradictions_
-        Tuple of `photocluster.constraints.Contradiction`: the user's words that cannot all be true.
+        tuple of `constraints.Contradiction`: the user's words that cannot all be true.
     """
 
     def __init__(
         self,
         *,
         min_cluster_size: int = 2,
-        min_samples: int = 1,
+        min_samples: int = 2,
         max_distance: float = 1.2,
-        sure_distance: float = 1.08,
-        min_ratio: float = 0.7,
-        attach_distance: float = 1.12,
+        sure_distance: float = 1.05,
+        min_ratio: float = 0.65,
+        tree_ratio: float = 0.5,
+        attach_ratio: float = 0.5,
+        min_contrast: float = 0.4,
+        min_margin: float = 0.15,
         duplicate_distance: float = 0.3,
-        min_quality: float = 0.0,
+        min_quality: float = 0.1,
         extras: bool = True,
     ) -> None:
         self.min_cluster_size = min_cluster_size
@@ -80,17 +119,20 @@ class FaceClusterer(ClusterMixin, BaseEstimator):
         self.max_distance = max_distance
         self.sure_distance = sure_distance
         self.min_ratio = min_ratio
-        self.attach_distance = attach_distance
+        self.tree_ratio = tree_ratio
+        self.attach_ratio = attach_ratio
+        self.min_contrast = min_contrast
+        self.min_margin = min_margin
         self.duplicate_distance = duplicate_distance
         self.min_quality = min_quality
         self.extras = extras
 
     @classmethod
     def plain(cls, *, min_cluster_size: int = 5, min_samples: int = 5) -> Self:
-        """Return HDBSCAN itself, without ceiling, constraints or judgement of whole groups."""
+        """Return HDBSCAN alone, on any vectors: no ceiling, no constraints, no judgement of whole groups."""
         return cls(min_cluster_size=min_cluster_size, min_samples=min_samples, extras=False)
 
-    def fit(
+    def fit(  # noqa: PLR0913 - what is known of the faces, each of its own kind
         self,
         X: Any,
         y: object = None,
@@ -101,19 +143,20 @@ class FaceClusterer(ClusterMixin, BaseEstimator):
         different: object = None,
         quality: object = None,
         times: object = None,
-        graph: Any = None,
+        graph: NeighbourGraph | None = None,
         progress: Progress | None = None,
     ) -> Self:
-        """Cluster the faces.
+        """Cluster the faces. The result does not depend on their order.
 
         Parameters
         ----------
         X
-            (n, 128) float32 of unit L2 norm, the model's mean subtracted.
+            (n, 128) float32 of unit L2 norm, the model's mean subtracted. Other vectors are normalised first, unless `extras`
+            is off.
         y
             Not used; scikit-learn's convention.
         photos
-            (n,) int: faces with the same number >= 0 are in one photo, thus two people; -1 says nothing (a mirror, a collage).
+            (n,) int: faces with the same number >= 0 are in one photo, thus two people; -1 says nothing (mirror, collage).
         persons
             (n,) int: the user's word. Faces with the same number >= 0 are one person, with different numbers two; -1 unknown.
         rejected
@@ -121,108 +164,173 @@ class FaceClusterer(ClusterMixin, BaseEstimator):
         different
             (m, 2) int: rows of two faces that the user told apart.
         quality
-            (n,) float 0..1, or NaN where not known.
+            (n,) float 0..1, NaN where not known.
         times
             (n,) float: days since any one date, NaN where not known. Evidence only.
         graph
-            A `photocluster.graph.NeighbourGraph` of X, if there is one already.
+            The neighbour graph of `X`, if there is one already.
         progress
-            Called with a share done (0..1) and what is being done.
+            Called with the finished share (0..1) and what is being done.
 
         Raises
         ------
         UsageError
-            An array of a wrong shape.
+            An array of another shape or kind than these.
         """
-        del y, graph, progress, times, quality
+        del y
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=0)
-        n = len(X)
-        constraints = gather(n, photos=photos, persons=persons, rejected=rejected, different=different)
+        constraints = gather(len(X), photos=photos, persons=persons, rejected=rejected, different=different)
         self.contradictions_ = constraints.contradictions
-        order = np.lexsort(X.T[:4])
-        X, constraints = X[order], constraints.reordered(order)
-        groups = Groups.of_faces(X, constraints)
-        labels = np.arange(n)
-        if n > 1:
-            pairs, distances = _knn(X, NEIGHBOURS, self.max_distance)
-            labels = self._stages(groups, pairs, distances, labels)
-        _, labels, size = np.unique(groups.links[labels], return_inverse=True, return_counts=True)
-        rank = np.empty(len(size), dtype=np.int64)
-        rank[np.argsort(-size, kind="stable")] = np.arange(len(size))
-        self.labels_ = np.full(n, NOISE, dtype=np.int64)
-        self.labels_[order] = np.where(size[labels] >= self.min_cluster_size, rank[labels], NOISE)
-        self.probabilities_ = (self.labels_ >= 0).astype(np.float64)
-        self.outlier_scores_ = 1 - self.probabilities_
+        if graph is not None and len(graph.indices) != len(X):
+            raise UsageError(f"the graph has {len(graph.indices)} faces, X has {len(X)}")
+        if not self.extras:
+            return self._fit_plain(X, graph, progress)
+        weak = np.asarray(_floats(quality, len(X), "quality") < self.min_quality)
+        days = _days(_floats(times, len(X), "times"))
+        return self._fit_faces(X, constraints, weak, days, graph, progress)
+
+    def _fit_plain(self, X: FloatArray, graph: NeighbourGraph | None, progress: Progress | None) -> Self:
+        n = len(X)
         self.merge_candidates_: tuple[MergeCandidate, ...] = ()
+        self.labels_ = np.full(n, NOISE, dtype=np.int64)
+        self.probabilities_, self.outlier_scores_ = np.zeros(n), np.zeros(n)
+        if n > max(1, self.min_cluster_size - 1):
+            graph = graph or neighbour_graph(
+                X, max(self.min_samples, 1), progress=_part(progress, "neighbours", 0, 0.6)
+            )
+            tree = spanning_tree(X, graph, min_samples=self.min_samples, progress=_part(progress, "tree", 0.6, 1))
+            found = select(condense(single_linkage(tree), self.min_cluster_size))
+            self.labels_, self.probabilities_ = found.labels, found.probabilities
+            self.outlier_scores_ = found.outlier_scores
         return self
 
-    def _stages(self, groups, pairs, dist, labels):
-        def mean_sim(cut):
-            floor = 1 - cut**2 / 2
-            return lambda g, p: g.between(p) - floor
+    def _fit_faces(  # noqa: PLR0913 - see fit
+        self,
+        X: FloatArray,
+        constraints: Constraints,
+        weak: NDArray[np.bool_],
+        days: IntArray,
+        graph: NeighbourGraph | None,
+        progress: Progress | None,
+    ) -> Self:
+        n = len(X)
+        # Whatever the order of the rows, the work is done in the order of their contents.
+        order = np.lexsort((constraints.persons, *X.T[:4]))
+        vectors = X[order]
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if n and np.abs(norms - 1).max() > 1e-5:
+            vectors /= np.maximum(norms, np.float32(1e-12))
+        report = progress or _silent
+        if graph is None:
+            graph = neighbour_graph(vectors, NEIGHBOURS, progress=_part(progress, "neighbours", 0, 0.6))
+        else:
+            graph = _reordered(graph, order)
+        report(0.6, "people")
+        groups = Groups(vectors, constraints.reordered(order))
+        made = assemble(groups, graph, self._rules(), weak=weak[order], days=days[order])
+        report(0.95, "candidates")
+        labels, groups_of = _numbered(groups.links[made.labels], self.min_cluster_size)
+        self.labels_ = np.empty(n, dtype=np.int64)
+        self.labels_[order] = labels
+        self.outlier_scores_ = np.empty(n)
+        self.outlier_scores_[order] = made.outlier_scores
+        self.probabilities_ = _fits(X, self.labels_)
+        self.merge_candidates_ = _candidates(groups, made, groups_of)
+        report(1.0, "done")
+        return self
 
-        dup = agglomerate(groups, pairs[dist < 1.5 * self.duplicate_distance], mean_sim(self.duplicate_distance))
-        faces = labels = dup
-        # one weighted point
-        top = np.unique(labels)
-        groups.sums[top] /= np.linalg.norm(groups.sums[top], axis=1, keepdims=True)
-        groups.sizes[top] = 1
-        pairs = labels[pairs]
-        lab = agglomerate(groups, pairs, mean_sim(self.sure_distance))
-        labels = lab[labels]
-        pairs = lab[pairs]
-
-        def ratio(g, p):
-            def W(i):
-                k = g.sizes[i]
-                pr = k - 1.0
-                return (3 * 0.6 + pr * g.within(i) * 1.0) / (3 + pr)
-
-            s = g.between(p) / np.sqrt(W(p[:, 0]) * W(p[:, 1]))
-            small = (g.sizes[p] < 2).any(axis=1)
-            return np.where(small, -1, s - self.min_ratio)
-
-        extra = _centroid_pairs(groups, np.unique(labels))
-        lab = agglomerate(groups, np.concatenate([pairs, extra]), ratio)
-        labels = lab[labels]
-        pairs = lab[pairs]
-
-        def attach(g, p):
-            def W(i):
-                k = g.sizes[i]
-                pr = k - 1.0
-                return (3 * 0.6 + pr * g.within(i)) / (3 + pr)
-
-            b = g.between(p)
-            s = b / np.sqrt(W(p[:, 0]) * W(p[:, 1]))
-            one = (g.sizes[p] < 2).sum(axis=1) == 1
-            return np.where(one & (b > 1 - self.attach_distance**2 / 2), s - self.min_ratio, -1)
-
-        extra = _centroid_pairs(groups, np.unique(labels))
-        lab = agglomerate(groups, np.concatenate([pairs, extra]), attach)
-        labels = lab[labels]
-        pairs = lab[pairs]
-        return labels
-
-
-def _centroid_pairs(groups, top):
-    c = groups.sums[top] / np.linalg.norm(groups.sums[top], axis=1, keepdims=True)
-    p, _ = _knn(c, 16, 9)
-    return top[p]
+    def _rules(self) -> Rules:
+        return Rules(
+            duplicate_distance=self.duplicate_distance,
+            sure_distance=self.sure_distance,
+            max_distance=self.max_distance,
+            min_samples=self.min_samples,
+            min_ratio=self.min_ratio,
+            tree_ratio=self.tree_ratio,
+            attach_ratio=self.attach_ratio,
+            min_contrast=self.min_contrast,
+            min_margin=self.min_margin,
+        )
 
 
-def _knn(X, k, ceiling):
-    n = len(X)
-    k = min(k, n - 1)
-    A = []
-    D = []
-    for i in range(0, n, 2048):
-        s = X[i : i + 2048] @ X.T
-        s[np.arange(len(s)), i + np.arange(len(s))] = -9
-        j = np.argpartition(-s, k - 1, axis=1)[:, :k]
-        d = np.sqrt(np.maximum(0, 2 - 2 * np.take_along_axis(s, j, 1)))
-        r = np.repeat(i + np.arange(len(s)), k).reshape(len(s), k)
-        m = d < ceiling
-        A.append(np.stack([r[m], j[m]], 1))
-        D.append(d[m])
-    return np.concatenate(A), np.concatenate(D)
+def _silent(_share: float, _what: str) -> None:
+    pass
+
+
+def _part(progress: Progress | None, what: str, start: float, end: float) -> Callable[[float], None] | None:
+    if progress is None:
+        return None
+    return lambda share: progress(start + (end - start) * share, what)
+
+
+def _floats(values: object, n: int, name: str) -> ScoreArray:
+    if values is None:
+        return np.full(n, np.nan)
+    column = np.asarray(values, dtype=np.float64)
+    if column.shape != (n,):
+        raise UsageError(f"{name} must be {n} numbers, one a face, not of shape {column.shape}")
+    return column
+
+
+def _days(times: ScoreArray) -> IntArray:
+    """Return whole days from the first one on, -1 where not known."""
+    known = np.isfinite(times)
+    days = np.full(len(times), -1, dtype=np.int64)
+    if known.any():
+        days[known] = np.floor(times[known]) - np.floor(times[known].min())
+    return days
+
+
+def _reordered(graph: NeighbourGraph, order: IntArray) -> NeighbourGraph:
+    place = np.empty(len(order) + 1, dtype=np.int32)
+    place[order], place[-1] = np.arange(len(order)), -1
+    return NeighbourGraph(place[graph.indices[order]], graph.distances[order], graph.exact, graph.recall)
+
+
+def _numbered(groups: IntArray, min_size: int) -> tuple[IntArray, IntArray]:
+    """Return the clusters of the faces by falling size, noise -1, and (n,) the cluster of each group."""
+    names, first, place, size = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[np.lexsort((first, -size))] = np.arange(len(names))
+    number = np.where(size >= min_size, rank, NOISE)
+    of_group = np.full(len(groups), NOISE, dtype=np.int64)
+    of_group[names] = number
+    return number[place] if len(groups) else groups, of_group
+
+
+def _fits(X: FloatArray, labels: IntArray) -> ScoreArray:
+    """Return (n,) the mean similarity of each face with the rest of its cluster, relative to the best face's."""
+    result = np.zeros(len(labels))
+    size = np.bincount(labels[labels >= 0])
+    sums = np.zeros((len(size), X.shape[1]), dtype=np.float64)
+    blocks = [slice(i, i + (1 << 16)) for i in range(0, len(labels), 1 << 16)]
+    for block in blocks:
+        part = labels[block]
+        np.add.at(sums, part[part >= 0], X[block][part >= 0])
+    for block in blocks:
+        held = np.flatnonzero(labels[block] >= 0) + block.start
+        rest = np.einsum("ij,ij->i", X[held], sums[labels[held]]) - 1
+        result[held] = rest / np.maximum(size[labels[held]] - 1, 1)
+    best = np.full(len(size), 1e-9)
+    np.maximum.at(best, labels[labels >= 0], result[labels >= 0])
+    result[labels >= 0] /= best[labels[labels >= 0]]
+    return np.asarray(result.clip(0, 1))
+
+
+def _candidates(groups: Groups, made: Assembly, number: IntArray) -> tuple[MergeCandidate, ...]:
+    """Return the pairs of clusters that are likeliest to be one person, up to a few for each cluster."""
+    pairs = made.pairs[groups.may_join(made.pairs)]
+    clusters = number[groups.links[pairs]]
+    fit = (clusters >= 0).all(axis=1) & (clusters[:, 0] != clusters[:, 1])
+    pairs, clusters = pairs[fit], np.sort(clusters[fit], axis=1)
+    values = ratio(groups, pairs)
+    order = np.lexsort((clusters[:, 1], clusters[:, 0], -values))
+    pairs, clusters, values = pairs[order], clusters[order], values[order]
+    distances = np.sqrt(np.maximum(2 - 2 * groups.between(pairs), 0))
+    named: dict[int, int] = {}
+    result: dict[tuple[int, int], MergeCandidate] = {}
+    for (one, other), value, distance in zip(clusters.tolist(), values.tolist(), distances.tolist(), strict=True):
+        if min(named.get(one, 0), named.get(other, 0)) < CANDIDATES and (one, other) not in result:
+            result[one, other] = MergeCandidate(one, other, value, distance)
+            named[one], named[other] = named.get(one, 0) + 1, named.get(other, 0) + 1
+    return tuple(result.values())

@@ -1,16 +1,15 @@
-"""Groups of faces that grow by joining: each step asks whether two whole groups are one person.
+"""Groups of faces that grow by joining, at the cost of a few dot products a question.
 
 Pure on arrays. A group is known by the sum of its unit vectors and their number: the mean similarity (cosine) of all
 pairs between two groups is the dot product of the sums over the product of the numbers, so a question about thousands
 of faces costs 128 multiplications. Groups join in rounds: in each, every two groups that are each other's best partner
 join at once (reciprocal agglomerative clustering, Sumengen et al. 2021, arXiv:2105.11653). For average linkage that gives
-the same result as joining the best pair of all one at a time, and it does not depend on the order of the faces.
+the same result as joining the best pair of all one at a time, in far fewer steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,47 +18,37 @@ from photocluster.constraints import BoolArray, Constraints
 from photocluster.records import FloatArray, IntArray
 
 ScoreArray = NDArray[np.float64]
+
 BLOCK = 1 << 15
 """Pairs of groups compared at a time: two blocks of 128 float32 numbers a pair, 32 MB together."""
 
 
-@dataclass(slots=True, eq=False)
 class Groups:
-    """m groups of faces while they grow.
+    """Groups of faces while they grow. Group i starts with face i; a group that joins another keeps its number, empty.
 
     Attributes
     ----------
     sums
-        (m, 128) float32, the sum of each group's unit vectors.
+        (n, 128) float32, the sum of each group's unit vectors.
     sizes
-        (m,) int64, how many vectors that is; 0 for a group that has joined another.
+        (n,) int64, how many vectors that is; 0 for a group that has joined another.
     links
-        (m,) int64, groups of equal number hold faces that the user gave to one person.
+        (n,) int64: groups of equal link hold faces that the user gave to one person, however far apart they lie.
     persons
-        (m,) int64 by link: the user's person of that link, or -1.
-    apart
-        (k, 2) int64, two links that never join.
+        (n,) int64 by link: the user's person, or -1.
     """
 
-    sums: FloatArray
-    sizes: IntArray
-    links: IntArray
-    persons: IntArray
-    apart: IntArray
-
-    @classmethod
-    def of_faces(cls, X: FloatArray, constraints: Constraints) -> Groups:
-        """Return one group for each face."""
+    def __init__(self, X: FloatArray, constraints: Constraints) -> None:
+        """Take (n, 128) float32 unit vectors, which become the sums: the array is changed from here on."""
         n = len(X)
-        links = np.arange(n, dtype=np.int64)
+        self.sums = X
+        self.sizes = np.ones(n, dtype=np.int64)
+        self.links = np.arange(n, dtype=np.int64)
+        self.persons = constraints.persons.copy()
         named = np.flatnonzero(constraints.persons >= 0)
-        if len(named):
-            _, first, number = np.unique(constraints.persons[named], return_index=True, return_inverse=True)
-            links[named] = named[first[number]]
-        apart = np.sort(links[constraints.pairs], axis=1)
-        return cls(
-            X.astype(np.float32, copy=True), np.ones(n, dtype=np.int64), links, constraints.persons.copy(), apart
-        )
+        _, first, number = np.unique(constraints.persons[named], return_index=True, return_inverse=True)
+        self.links[named] = named[first[number]]
+        self._apart = _keys(self.links[constraints.pairs], n)
 
     def between(self, pairs: IntArray) -> ScoreArray:
         """Mean similarity between the groups of each pair (k, 2)."""
@@ -71,43 +60,53 @@ class Groups:
 
     def within(self, groups: IntArray) -> ScoreArray:
         """Mean similarity of the pairs inside each group (k,); 1 for a single face."""
-        sums, sizes = self.sums[groups], self.sizes[groups]
-        squares = np.einsum("ij,ij->i", sums, sums).astype(np.float64)
+        squares = np.empty(len(groups), dtype=np.float64)
+        for i in range(0, len(groups), BLOCK):
+            sums = self.sums[groups[i : i + BLOCK]]
+            squares[i : i + BLOCK] = np.einsum("ij,ij->i", sums, sums)
+        sizes = self.sizes[groups]
         return np.asarray(np.where(sizes > 1, (squares - sizes) / np.maximum(sizes * (sizes - 1), 1), 1.0))
 
     def may_join(self, pairs: IntArray) -> BoolArray:
         """Whether nothing forbids the groups of each pair (k, 2) to be one person."""
-        links = np.sort(self.links[pairs], axis=1)
+        links = self.links[pairs]
         left, right = self.persons[links[:, 0]], self.persons[links[:, 1]]
         free = (left < 0) | (right < 0) | (left == right)
-        if len(self.apart):
-            n = len(self.links)
-            keys = np.unique(self.apart[:, 0] * n + self.apart[:, 1])
-            wanted = links[:, 0] * n + links[:, 1]
-            place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-            free &= keys[place] != wanted
+        if len(self._apart):
+            wanted = links.min(axis=1) * len(self.links) + links.max(axis=1)
+            place = np.searchsorted(self._apart, wanted).clip(max=len(self._apart) - 1)
+            free &= self._apart[place] != wanted
         return np.asarray(free)
 
-    def join(self, pairs: IntArray) -> IntArray:
-        """Join the second group of each pair (k, 2) to the first, no group in two pairs; return (m,) where each went."""
-        keep, gone = pairs.T
-        self.sums[keep] += self.sums[gone]
-        self.sizes[keep] += self.sizes[gone]
+    def clashing(self, comers: IntArray, hosts: IntArray) -> IntArray:
+        """Return (m, 2) positions of comers that are kept apart from each other, yet would join one host's link."""
+        where = np.full(len(self.links), -1, dtype=np.int64)
+        where[self.links[comers]] = np.arange(len(comers))
+        at = where[np.stack([self._apart // len(self.links), self._apart % len(self.links)], axis=1)]
+        at = at[(at >= 0).all(axis=1)]
+        goal = self.links[hosts][at]
+        return np.asarray(at[goal[:, 0] == goal[:, 1]])
+
+    def join(self, keep: IntArray, gone: IntArray) -> None:
+        """Join each group of `gone` (k,), all different, to that of `keep`, none of which is in `gone`."""
+        np.add.at(self.sums, keep, self.sums[gone])
+        np.add.at(self.sizes, keep, self.sizes[gone])
         self.sizes[gone] = 0
         self._join_links(self.links[keep], self.links[gone])
-        target = np.arange(len(self.sizes), dtype=np.int64)
-        target[gone] = keep
-        self.links[gone] = self.links[keep]
-        return target
 
     def _join_links(self, keep: IntArray, gone: IntArray) -> None:
-        target = np.arange(len(self.links), dtype=np.int64)
-        low, high = np.minimum(keep, gone), np.maximum(keep, gone)
-        target[high] = low
-        self.persons[low] = np.maximum(self.persons[low], self.persons[high])
+        n = len(self.links)
+        differ = keep != gone
+        keep, gone = keep[differ], gone[differ]
+        target = np.arange(n, dtype=np.int64)
+        target[gone] = keep
+        np.maximum.at(self.persons, keep, self.persons[gone])
         self.links = target[self.links]
-        if len(self.apart):
-            self.apart = np.sort(target[self.apart], axis=1)
+        if len(self._apart):
+            left, right = target[self._apart // n], target[self._apart % n]
+            keys = np.minimum(left, right) * n + np.maximum(left, right)
+            if not np.array_equal(keys, self._apart):
+                self._apart = np.sort(keys, kind="stable")
 
 
 Affinity = Callable[[Groups, IntArray], ScoreArray]
@@ -115,52 +114,97 @@ Affinity = Callable[[Groups, IntArray], ScoreArray]
 
 
 def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray:
-    """Join groups, along the pairs (k, 2) and what they turn into, until no pair that may join has an affinity of 0.
+    """Join groups along the pairs (k, 2), and what they turn into, until no two that may join have an affinity of 0.
 
-    Changes `groups`. Returns (m,) int64: the group that each group is part of now.
+    Changes `groups`. Returns (n,) int64: the group that each group is part of now.
     """
-    labels = np.arange(len(groups.sizes), dtype=np.int64)
-    pairs = _unique_pairs(pairs, len(labels))
+    n = len(groups.sizes)
+    labels = np.arange(n, dtype=np.int64)
+    pairs = unique_pairs(pairs, n)
     score = affinity(groups, pairs)
     while len(pairs):
-        chosen = _reciprocal(groups, pairs, score)
-        if not len(chosen):
+        # A pair that falls short matters only where one of the two may still change.
+        passing = np.zeros(n, dtype=bool)
+        passing[pairs[score >= 0]] = True
+        alive = passing[pairs].any(axis=1)
+        if not alive.all():
+            pairs, score = pairs[alive], score[alive]
+        keep, gone = pairs[_reciprocal(groups, pairs, score)].T
+        if not len(keep):
             break
-        target = groups.join(pairs[chosen])
+        groups.join(keep, gone)
+        target = np.arange(n, dtype=np.int64)
+        target[gone] = keep
         labels = target[labels]
-        changed = np.zeros(len(labels), dtype=bool)
-        changed[pairs[chosen]] = True
+        changed = np.zeros(n, dtype=bool)
+        changed[keep] = changed[gone] = True
         touched = changed[pairs].any(axis=1)
-        fresh = _unique_pairs(target[pairs[touched]], len(labels))
+        fresh = unique_pairs(target[pairs[touched]], n)
         pairs = np.concatenate([pairs[~touched], fresh])
         score = np.concatenate([score[~touched], affinity(groups, fresh)])
     return labels
 
 
+def attach(groups: Groups, comers: IntArray, hosts: IntArray, score: ScoreArray) -> IntArray:
+    """Join each group of `comers` (k,), all different, to the host beside it (k,), none of which is a comer.
+
+    Of comers that must not be together the one of the greater score goes; so does at most one of the comers that hold
+    the user's word. Changes `groups`. Returns (n,) int64: the group that each group is part of now.
+    """
+    labels = np.arange(len(groups.sizes), dtype=np.int64)
+    order = np.lexsort((comers, -score))
+    order = order[groups.may_join(np.stack([comers, hosts], axis=1)[order])]
+    comers, hosts = comers[order], hosts[order]
+    links, goals = groups.links[comers], groups.links[hosts]
+    # A comer that holds the user's word brings its whole person along: one a person, and one a goal.
+    named = groups.persons[links] >= 0
+    chosen = np.intersect1d(_first_places(links, named), _first_places(goals, named))
+    free = ~named
+    free[chosen] = True
+    free &= ~np.isin(goals, links[chosen])
+    comers, hosts = comers[free], hosts[free]
+    free = np.ones(len(comers), dtype=bool)
+    free[groups.clashing(comers, hosts).max(axis=1)] = False
+    comers, hosts = comers[free], hosts[free]
+    groups.join(hosts, comers)
+    labels[comers] = hosts
+    return labels
+
+
+def _first_places(values: IntArray, chosen: BoolArray) -> IntArray:
+    """Return the places at which each value of the chosen ones first stands."""
+    places = np.flatnonzero(chosen)
+    return np.asarray(places[np.unique(values[places], return_index=True)[1]])
+
+
+def unique_pairs(pairs: IntArray, n: int) -> IntArray:
+    """Return each pair of two different groups once, the smaller number first, in rising order."""
+    keys = _keys(pairs[pairs[:, 0] != pairs[:, 1]], n)
+    return np.stack([keys // n, keys % n], axis=1) if n else pairs[:0]
+
+
+def _keys(pairs: IntArray, n: int) -> IntArray:
+    return np.unique(np.minimum(pairs[:, 0], pairs[:, 1]) * n + np.maximum(pairs[:, 0], pairs[:, 1]))
+
+
 def _reciprocal(groups: Groups, pairs: IntArray, score: ScoreArray) -> IntArray:
     """Return the rows of the pairs in which each group is the other's best partner, and which may join."""
+    n = len(groups.sizes)
     rows = np.flatnonzero(score >= 0)
     rows = rows[groups.may_join(pairs[rows])]
-    # By falling score, ties by the groups' own order: the first row in which a group stands is its best one.
-    rows = rows[np.lexsort((pairs[rows, 1], pairs[rows, 0], -score[rows]))]
-    best = np.full(len(groups.sizes), len(rows), dtype=np.int64)
+    rows = rows[np.lexsort((rows, -score[rows]))]  # ties by the groups' own order
     rank = np.arange(len(rows))
     ends = pairs[rows]
-    best[ends[::-1, 0]] = rank[::-1]
-    other = np.full(len(groups.sizes), len(rows), dtype=np.int64)
-    other[ends[::-1, 1]] = rank[::-1]
-    best = np.minimum(best, other)
-    mutual = (best[ends[:, 0]] == rank) & (best[ends[:, 1]] == rank)
-    rows, ends = rows[mutual], ends[mutual]
+    best = _first_rank(ends, rank, n)
+    mutual = (best[ends] == rank[:, None]).all(axis=1)
+    rows, links = rows[mutual], groups.links[ends[mutual]]
     # One join for a link in one round: two at once could bring together what is kept apart.
-    links = groups.links[ends]
-    first = np.full(len(groups.sizes), len(rows), dtype=np.int64)
-    np.minimum.at(first, links.ravel(), np.repeat(np.arange(len(rows)), 2))
-    return np.asarray(rows[(first[links] == np.arange(len(rows))[:, None]).all(axis=1)])
+    rank = np.arange(len(rows))
+    return np.asarray(rows[(_first_rank(links, rank, n)[links] == rank[:, None]).all(axis=1)])
 
 
-def _unique_pairs(pairs: IntArray, n: int) -> IntArray:
-    """Return each pair of two different groups once, the smaller number first, in rising order."""
-    low, high = pairs.min(axis=1, initial=n), pairs.max(axis=1, initial=0)
-    keys = np.unique((low * n + high)[low != high])
-    return np.stack([keys // n, keys % n], axis=1)
+def _first_rank(ends: IntArray, rank: IntArray, n: int) -> IntArray:
+    """Return (n,) the first row of `ends` (k, 2) in which each group stands."""
+    first = np.full(n, len(rank), dtype=np.int64)
+    first[ends[::-1].ravel()] = np.repeat(rank[::-1], 2)  # of repeated places the last written stays
+    return first

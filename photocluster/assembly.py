@@ -1,0 +1,286 @@
+"""From the neighbour graph to people, in stages; each judges groups that the stage before made.
+
+Pure on arrays.
+
+1. Near-duplicates (bursts, copies) become one point each: they are weak evidence of each other, and would otherwise be the
+   densest clusters of all.
+2. HDBSCAN's tree of the points, cut at an absolute ceiling, says which points it would put together (`tree_labels`).
+3. Groups that are surely one person form by average linkage.
+4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where the tree has the two in
+   one cluster, that is a second witness, and less of a ratio will do.
+5. Single faces and scraps join the group that they fit, if they fit no other nearly as well; faces of low quality only
+   come in here.
+
+What must not be together (`constraints`) never joins at any stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photocluster.constraints import BoolArray
+from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
+from photocluster.hierarchy import condense, select, single_linkage
+from photocluster.judgement import Background, background, ratio
+from photocluster.merging import Affinity, Groups, ScoreArray, agglomerate, attach, unique_pairs
+from photocluster.records import FloatArray, IntArray
+
+TREE_MIN_CLUSTER_SIZE = 5
+"""The least cluster of HDBSCAN that counts as a witness; 3 and 5 make no odds."""
+
+SCRAP = 3
+"""Groups of up to this many points may be attached to a greater one."""
+
+ROUNDS = 2
+"""How often each judgement is made anew with the background that its joins have changed; a third time changes nothing."""
+
+MIN_SIMILARITY = 0.2
+"""Groups of less mean similarity are never one person: two random people reach it in 1.5 % of pairs (MODELS.md, 1.26)."""
+
+CENTRE_NEIGHBOURS = 16
+"""Neighbours of a group's centre among the centres, which its faces' own neighbours, being of the group, do not show."""
+
+HELD = 3
+"""Groups from this many points on are looked up by their centre."""
+
+SAME_DAY_RATIO = 0.05
+"""How much less of a ratio a face needs that was taken on a day on which the group has another face. Whoever is at an event
+is seen there again about ten times as often as elsewhere (a log-odds of 2.3), and around the threshold 0.05 in similarity
+is worth that (within-person similarity 0.56 +- 0.13, between 0 +- 0.09)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The thresholds of the stages; see `clustering.FaceClusterer` for what each means and where it comes from."""
+
+    duplicate_distance: float
+    sure_distance: float
+    max_distance: float
+    min_samples: int
+    min_ratio: float
+    tree_ratio: float
+    attach_ratio: float
+    min_contrast: float
+    min_margin: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assembly:
+    """The outcome: `labels` (n,) the group of each face; `outlier_scores` (n,) from HDBSCAN's tree; and `pairs` (m, 2)
+    of neighbouring groups.
+    """
+
+    labels: IntArray
+    outlier_scores: ScoreArray
+    pairs: IntArray
+
+
+def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolArray, days: IntArray) -> Assembly:
+    """Join single faces to people.
+
+    Parameters
+    ----------
+    groups
+        One for each face; changed.
+    graph
+        Of the faces, in the same order.
+    rules
+        The thresholds.
+    weak
+        (n,) whether a face is of low quality.
+    days
+        (n,) the day on which a face was taken, -1 where not known.
+    """
+    n = len(groups.sizes)
+    rows = np.repeat(np.arange(n), graph.indices.shape[1])
+    pairs = np.stack([rows, graph.indices.ravel()], axis=1)[graph.indices.ravel() >= 0]
+    near = pairs[graph.distances.ravel()[graph.indices.ravel() >= 0] < 1.5 * rules.duplicate_distance]
+    labels = agglomerate(groups, near, mean_distance_below(rules.duplicate_distance))
+    points = np.unique(labels)
+    groups.sums[points] /= np.linalg.norm(groups.sums[points], axis=1, keepdims=True)
+    groups.sizes[points] = 1
+    strong = np.zeros(n, dtype=bool)
+    strong[labels[~weak]] = True  # a point is weak if all its faces are
+    tree, outlier_scores = tree_labels(groups.sums, contracted(groups.sums, graph, labels), labels, rules, strong)
+
+    pairs = unique_pairs(labels[pairs], n)
+    bold = strong[pairs].all(axis=1)
+    state = _State(groups, labels, pairs[bold])
+    state.advance(agglomerate(groups, state.pairs, mean_distance_below(rules.sure_distance)))
+    state.look_up_centres(strong)
+    for _ in range(ROUNDS):
+        for witness in (None, tree):
+            level = state.background()
+            agree = None if witness is None else Agreement(state.labels[points], witness[points], n)
+            state.advance(agglomerate(groups, state.pairs, likeness(level, rules, agree)))
+    whole = np.arange(n)
+    whole[points] = state.labels[points]
+    state.pairs = unique_pairs(np.concatenate([state.pairs, whole[pairs[~bold]]]), n)
+    for _ in range(ROUNDS):
+        state.advance(_attach_scraps(state, rules, days))
+    return Assembly(state.labels, outlier_scores, state.pairs)
+
+
+class _State:
+    def __init__(self, groups: Groups, labels: IntArray, pairs: IntArray) -> None:
+        self.groups = groups
+        self.labels = labels
+        self.pairs = pairs
+
+    def advance(self, moved: IntArray) -> None:
+        """Take in that each group i has become part of group moved[i]."""
+        self.labels = moved[self.labels]
+        self.pairs = unique_pairs(moved[self.pairs], len(moved))
+
+    def look_up_centres(self, strong: BoolArray) -> None:
+        """Add the pairs of larger groups whose centres are neighbours."""
+        held = np.flatnonzero((self.groups.sizes >= HELD) & strong)
+        if len(held) < 2:
+            return
+        centres = self.groups.sums[held]
+        centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+        indices = neighbour_graph(centres, CENTRE_NEIGHBOURS).indices
+        found = np.stack([np.repeat(held, indices.shape[1]), held[indices.ravel()]], axis=1)[indices.ravel() >= 0]
+        self.pairs = unique_pairs(np.concatenate([self.pairs, found]), len(self.groups.sizes))
+
+    def background(self) -> Background:
+        return background(self.pairs, ratio(self.groups, self.pairs), len(self.groups.sizes))
+
+
+def mean_distance_below(distance: float) -> Affinity:
+    """Return average linkage, cut where the mean squared distance is that of `distance`."""
+    least = 1 - distance**2 / 2
+    return lambda groups, pairs: groups.between(pairs) - least
+
+
+class Agreement:
+    """How much of two groups HDBSCAN's tree has in one cluster."""
+
+    def __init__(self, labels: IntArray, tree: IntArray, n: int) -> None:
+        """Take the group and the tree's label of each point, and the number of groups."""
+        size = np.bincount(labels, minlength=n)
+        known = tree >= 0
+        keys, count = np.unique(labels[known] * (n + 1) + tree[known], return_counts=True)
+        group = keys // (n + 1)
+        most = np.lexsort((-count, group))
+        first = np.unique(group[most], return_index=True)[1]
+        chosen = most[first]
+        self.main = np.full(n, -1, dtype=np.int64)
+        clear = 2 * count[chosen] > size[group[chosen]]
+        self.main[group[chosen][clear]] = keys[chosen][clear] % (n + 1)
+
+    def of(self, pairs: IntArray) -> BoolArray:
+        """Whether most of both groups of each pair (k, 2) lies in one cluster of the tree."""
+        left, right = self.main[pairs].T
+        return np.asarray((left == right) & (left >= 0))
+
+
+def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Affinity:
+    """Return how far the ratio of two groups lies above what it must be, -1 where it does not stand out."""
+
+    def judge(groups: Groups, pairs: IntArray) -> ScoreArray:
+        values = ratio(groups, pairs)
+        seen = level.contrast(pairs, values) >= rules.min_contrast
+        if agreement is None:
+            return np.asarray(np.where(seen, values - rules.min_ratio, -1.0))
+        fit = agreement.of(pairs) & (groups.between(pairs) >= MIN_SIMILARITY)
+        needed = np.where(fit, rules.tree_ratio, rules.min_ratio)
+        return np.asarray(np.where(seen, values - needed, -1.0))
+
+    return judge
+
+
+def _attach_scraps(state: _State, rules: Rules, days: IntArray) -> IntArray:
+    """Attach scraps to the greater groups that they fit; return what each group is part of now."""
+    groups, n = state.groups, len(state.groups.sizes)
+    values = ratio(groups, state.pairs)
+    level = background(state.pairs, values, n)
+    ends = np.concatenate([state.pairs, state.pairs[:, ::-1]])
+    values = np.concatenate([values, values])
+    sizes = groups.sizes[ends]
+    fit = (sizes[:, 0] <= SCRAP) & (sizes[:, 1] >= 2) & (sizes[:, 1] >= sizes[:, 0])
+    fit[fit] = groups.may_join(ends[fit])
+    ends, values = ends[fit], values[fit]
+    order = np.lexsort((ends[:, 1], -values, ends[:, 0]))
+    ends, values = ends[order], values[order]
+    comers, first, count = np.unique(ends[:, 0], return_index=True, return_counts=True)
+    second = np.where(count > 1, values[np.minimum(first + 1, len(values) - 1)], 0.0) if len(values) else values
+    hosts, values = ends[first, 1], values[first]
+    chosen = np.stack([comers, hosts], axis=1)
+    needed = rules.attach_ratio - SAME_DAY_RATIO * _share_a_day(chosen, state.labels, days)
+    fit = (values >= needed) & (values - second >= rules.min_margin) & (groups.sizes[hosts] > SCRAP)
+    fit &= (level.contrast(chosen, values) >= rules.min_contrast) & (groups.between(chosen) >= MIN_SIMILARITY)
+    return attach(groups, comers[fit], hosts[fit], values[fit])
+
+
+def _share_a_day(pairs: IntArray, labels: IntArray, days: IntArray) -> BoolArray:
+    """Whether the two groups of each pair (k, 2), the first of which is small, have faces of one day."""
+    known = np.flatnonzero(days >= 0)
+    result = np.zeros(len(labels), dtype=bool)
+    if len(known) and len(pairs):
+        span = int(days.max()) + 1
+        present = np.unique(labels[known] * span + days[known])
+        host = np.full(len(labels), -1, dtype=np.int64)
+        host[pairs[:, 0]] = pairs[:, 1]
+        small = known[host[labels[known]] >= 0]
+        shared = np.isin(host[labels[small]] * span + days[small], present)
+        result[labels[small[shared]]] = True
+    return np.asarray(result[pairs[:, 0]])
+
+
+def tree_labels(
+    X: FloatArray, graph: NeighbourGraph, labels: IntArray, rules: Rules, strong: BoolArray
+) -> tuple[IntArray, ScoreArray]:
+    """Return HDBSCAN's cluster of each point (n,), -1 for noise, and the outlier score of each face (n,)."""
+    n = len(labels)
+    clusters, scores = np.full(n, -1, dtype=np.int64), np.ones(n)
+    points = np.flatnonzero((np.bincount(labels, minlength=n) > 0) & strong)
+    if len(points) < 2:
+        return clusters, scores
+    place = np.full(n + 1, -1, dtype=np.int32)
+    place[points] = np.arange(len(points))
+    indices = place[graph.indices[points]]
+    distances = np.where(indices >= 0, graph.distances[points], np.float32(2.0))
+    order = np.argsort(distances, axis=1, kind="stable")
+    chosen = NeighbourGraph(np.take_along_axis(indices, order, 1), np.take_along_axis(distances, order, 1), exact=False)
+    tree = spanning_tree(X[points], chosen, min_samples=rules.min_samples)
+    found = select(condense(single_linkage(tree), TREE_MIN_CLUSTER_SIZE), max_distance=rules.max_distance)
+    clusters[points] = found.labels
+    scores[points] = found.outlier_scores
+    return clusters, scores[labels]
+
+
+def contracted(X: FloatArray, graph: NeighbourGraph, labels: IntArray) -> NeighbourGraph:
+    """Return the graph of the points that the faces have become; rows of faces within other points mean nothing.
+
+    Lists shorter than the graph's are filled up with -1. Lists that a burst left nearly empty are searched anew.
+    """
+    n, k = graph.indices.shape
+    if (labels == np.arange(n)).all():
+        return graph
+    indices, distances = graph.indices.copy(), graph.distances.copy()
+    moved = labels != np.arange(n)
+    touched = moved | (moved[indices] & (indices >= 0)).any(axis=1)
+    touched[labels[moved]] = True
+    members = np.flatnonzero(touched)
+    source = np.repeat(labels[members], k)
+    listed = graph.indices[members].ravel()
+    length = graph.distances[members].ravel()
+    goal = labels[listed]
+    keep = (listed >= 0) & (goal != source)
+    source, goal, length = source[keep], goal[keep], length[keep]
+    order = np.lexsort((length, goal, source))
+    source, goal, length = source[order], goal[order], length[order]
+    new = np.ones(len(source), dtype=bool)
+    new[1:] = (source[1:] != source[:-1]) | (goal[1:] != goal[:-1])
+    source, goal, length = source[new], goal[new], length[new]
+    order = np.lexsort((length, source))
+    source, goal, length = source[order], goal[order], length[order]
+    rank = np.arange(len(source)) - np.searchsorted(source, source)
+    fits = rank < k
+    indices[members], distances[members] = -1, 2.0
+    indices[source[fits], rank[fits]] = goal[fits]
+    distances[source[fits], rank[fits]] = length[fits]
+    return NeighbourGraph(indices, distances, exact=False)

@@ -1,0 +1,77 @@
+"""The judgement of whole groups: are these two groups of faces one person?
+
+Pure on arrays. Two measures decide, both made of mean similarities (cosines), which `merging.Groups` keeps:
+
+- The *ratio*: the mean similarity between the two groups over the geometric mean of those within them. It estimates the
+  cosine between the two people's true centres, freed of the scatter of their single photos, so one threshold serves people
+  whose photos lie close together and people whose photos do not. What is within a small group is hardly known; it is
+  shrunk towards the model's average.
+- The *contrast*: how far the ratio stands out from the background, which is what the groups' next neighbours reach. Among
+  thousands of strangers some come close by chance, and in a band of look-alikes all do: both raise the background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from photocluster.merging import Groups, ScoreArray
+from photocluster.records import IntArray
+
+USUAL_WITHIN = 0.6
+"""Mean similarity of two photos of one person. SFace, mean subtracted: .65 over LFW's people, .56 among twelve singers who
+look alike, .48 in web photos of five actors over decades (CLUSTERING figures in ARCHITECTURE.md); .55 to .65 make no odds."""
+
+USUAL_WEIGHT = 3.0
+"""How many further photos of a person outweigh `USUAL_WITHIN`; 2 to 6 make no odds."""
+
+BACKGROUND_RANKS = slice(2, 10)
+"""The neighbours of a group that make its background, nearest first: the first two may well be the same person."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """What a group's neighbours reach: `levels` (n,) float64 by group, as a ratio."""
+
+    levels: ScoreArray
+
+    def contrast(self, pairs: IntArray, ratio: ScoreArray) -> ScoreArray:
+        """Return (k,) how far each pair's ratio stands out: 0 as near as the neighbours, 1 as near as can be."""
+        level = self.levels[pairs].mean(axis=1)
+        return np.asarray((ratio - level) / (1 - level))
+
+
+def ratio(groups: Groups, pairs: IntArray) -> ScoreArray:
+    """Return (k,) the similarity between the groups of each pair (k, 2), relative to that within them."""
+    names, place = np.unique(pairs, return_inverse=True)
+    spread = np.sqrt(within(groups, names))[place.reshape(pairs.shape)]
+    return np.asarray(groups.between(pairs) / spread.prod(axis=1))
+
+
+def within(groups: Groups, names: IntArray) -> ScoreArray:
+    """Return (k,) the mean similarity within groups, shrunk towards the usual one; above 0."""
+    known = groups.sizes[names] - 1.0
+    mean = (USUAL_WEIGHT * USUAL_WITHIN + known * groups.within(names)) / (USUAL_WEIGHT + known)
+    return np.asarray(np.maximum(mean, 0.1))  # people whom the user put together may have next to nothing in common
+
+
+def background(pairs: IntArray, ratios: ScoreArray, n: int) -> Background:
+    """Return the background of n groups.
+
+    Parameters
+    ----------
+    pairs, ratios
+        (k, 2) and (k,): neighbouring groups, each pair once, and their ratios. A group with fewer neighbours than
+        `BACKGROUND_RANKS` has others, further away, that count as 0.
+    n
+        Number of groups.
+    """
+    ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
+    values = np.concatenate([ratios, ratios])
+    order = np.lexsort((-values, ends))
+    ends, values = ends[order], values[order]
+    rank = np.arange(len(ends)) - np.searchsorted(ends, ends)
+    counted = (rank >= BACKGROUND_RANKS.start) & (rank < BACKGROUND_RANKS.stop)
+    total = np.bincount(ends[counted], np.maximum(values[counted], 0), minlength=n)
+    return Background(np.minimum(total / (BACKGROUND_RANKS.stop - BACKGROUND_RANKS.start), 0.9))
