@@ -1,14 +1,17 @@
-"""Naming: what the user says of clusters and faces. Every function here is one decision, and one event."""
+"""Naming: what the user says of clusters and faces. Every function here is one decision, and one event.
+
+With `dry_run` nothing is kept: the report says what would have been done, and its `event` is None.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from photocluster.errors import UsageError
-from photocluster.pipeline.targets import Target, person_id, resolve_all
+from photocluster.pipeline.targets import Target, all_faces, person_id, pointed_at, resolve_all
 from photocluster.records import FaceRow, Source
-from photocluster.store import Library, clean_name, name_key
+from photocluster.store import Library, clean_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +20,14 @@ class LabelReport:
 
     Attributes
     ----------
+    event
+        The number of the event; None if nothing changed.
     person
         The name as it is kept.
     new_person
         Whether the person was made by this.
     named
-        Faces that carry the name now and did not before.
+        Faces that carry the name by the user's word now and did not before.
     already
         Faces that carried it by the user's word before.
     kept
@@ -33,6 +38,7 @@ class LabelReport:
         Faces left alone because a likelier face of the same photo has the name.
     """
 
+    event: int | None
     person: str
     new_person: bool
     named: tuple[int, ...]
@@ -42,7 +48,22 @@ class LabelReport:
     same_photo: tuple[int, ...]
 
 
-def label(library: Library, targets: Sequence[str], name: str) -> LabelReport:
+@dataclass(frozen=True, slots=True)
+class FacesReport:
+    """What a decision about faces did.
+
+    `event` is its number (None if nothing changed), `person` the person it is about (None: nobody in particular),
+    `faces` (face, the name it had by anybody's word or None) lists the faces that it changed; `unchanged` faces were
+    like that before or were left alone.
+    """
+
+    event: int | None
+    person: str | None
+    faces: tuple[tuple[int, str | None], ...]
+    unchanged: tuple[int, ...]
+
+
+def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool = False) -> LabelReport:
     """Name the faces of clusters or single faces, by the user's word.
 
     A cluster's faces that the user named otherwise keep that name; a face that is named by itself (f345) takes the new
@@ -54,43 +75,42 @@ def label(library: Library, targets: Sequence[str], name: str) -> LabelReport:
     """
     name = clean_name(name)
     known = library.names.person_id(name)
-    rejections = {face for face, person in library.names.rejections() if person == known}
-    named: list[int] = []
-    already: list[int] = []
-    kept: list[tuple[int, str]] = []
-    rejected: list[int] = []
-    same_photo: list[int] = []
+    said = library.names.assignments()
+    refused = {face for face, person in library.names.rejections() if person == known}
+    found = resolve_all(library, targets)
+    meant = pointed_at(found)
     photos = _photos_with(library, known)
-    for target in resolve_all(library, targets):
-        for row in sorted(target.faces, key=lambda r: (-(r.probability or 0.0), r.face)):
-            said_by_user = row.person is not None and row.source is not Source.PROPAGATED
-            if said_by_user and name_key(row.person or "") == name_key(name):
-                already.append(row.face)
-            elif target.one_by_one:
-                named.append(row.face)
-            elif said_by_user:
-                kept.append((row.face, row.person or ""))
-            elif row.face in rejections:
-                rejected.append(row.face)
-            elif row.photo in photos:
-                same_photo.append(row.face)
-            else:
-                named.append(row.face)
-                photos.add(row.photo)
-    with library.names.decide("label", {"targets": list(targets), "person": name}) as decision:
-        if named:
+    mirrors = library.names.mirrors()
+    parts: dict[str, list[int]] = {"named": [], "already": [], "rejected": [], "same_photo": []}
+    kept: list[tuple[int, str]] = []
+    rows = sorted(all_faces(found).values(), key=lambda r: (r.face not in meant, -(r.probability or 0.0), r.face))
+    for row in rows:
+        by_user = row.face in said and said[row.face].source is not Source.PROPAGATED
+        if by_user and said[row.face].person == known and said[row.face].source is Source.USER:
+            parts["already"].append(row.face)
+        elif row.face in meant:
+            parts["named"].append(row.face)
+            photos.add(row.photo)
+        elif by_user and said[row.face].person != known:
+            kept.append((row.face, row.person or ""))
+        elif row.face in refused:
+            parts["rejected"].append(row.face)
+        elif row.photo in photos and row.photo not in mirrors and not by_user:
+            parts["same_photo"].append(row.face)
+        else:
+            parts["named"].append(row.face)
+            photos.add(row.photo)
+    with library.names.decide("label", {"targets": list(targets), "person": name}, dry_run=dry_run) as decision:
+        if parts["named"]:
             person = decision.person(name)
-            for face in named:
-                decision.remove("rejection", {"face": face, "person": person})
+            for face in parts["named"]:
                 decision.assign(face, person, Source.USER)
     return LabelReport(
-        name,
-        known is None and bool(named),
-        named=tuple(sorted(named)),
-        already=tuple(sorted(already)),
+        decision.event,
+        name if known is None else library.names.person(known).name,
+        known is None and bool(parts["named"]),
         kept=tuple(sorted(kept)),
-        rejected=tuple(sorted(rejected)),
-        same_photo=tuple(sorted(same_photo)),
+        **{part: tuple(sorted(faces)) for part, faces in parts.items()},
     )
 
 
@@ -101,54 +121,92 @@ def _photos_with(library: Library, person: int | None) -> set[str]:
     return {row.photo for row in library.faces.rows(person=person) if row.source is not Source.PROPAGATED}
 
 
-@dataclass(frozen=True, slots=True)
-class UnlabelReport:
-    """What an `unlabel` did: (face, the name it had)."""
-
-    faces: tuple[tuple[int, str], ...]
-
-
-def unlabel(library: Library, targets: Sequence[str]) -> UnlabelReport:
+def unlabel(library: Library, targets: Sequence[str], *, dry_run: bool = False) -> FacesReport:
     """Take the names off the faces of clusters, of persons, or off single faces.
 
     Raises
     ------
     UnknownName, UsageError
     """
-    found: dict[int, FaceRow] = {
-        row.face: row
-        for target in _with_faces(resolve_all(library, targets, persons=True))
-        for row in target.faces
-        if row.person is not None
-    }
-    with library.names.decide("unlabel", {"targets": list(targets)}) as decision:
-        for face in sorted(found):
-            decision.unassign(face)
-    return UnlabelReport(tuple((face, found[face].person or "") for face in sorted(found)))
+    found = resolve_all(library, targets, persons=True)
+    rows = all_faces(_with_names(found))
+    changed = [row for row in rows.values() if row.person is not None]
+    with library.names.decide("unlabel", {"targets": list(targets)}, dry_run=dry_run) as decision:
+        for row in changed:
+            decision.unassign(row.face)
+    return _report(decision.event, None, rows, changed)
 
 
-def _with_faces(targets: list[Target]) -> list[Target]:
+def _with_names(targets: list[Target]) -> list[Target]:
     for target in targets:
         if not any(row.person for row in target.faces):
             raise UsageError(f"{target.text}: none of its faces has a name")
     return targets
 
 
-def rename(library: Library, old: str, new: str) -> str:
-    """Give a person another name; return it as it is kept.
+def accept(library: Library, targets: Sequence[str], *, dry_run: bool = False) -> FacesReport:
+    """Make the propagated names of faces, of clusters or of persons the user's word.
 
     Raises
     ------
-    UnknownName
-        Nobody has the old name.
-    UsageError
-        Somebody else has the new one.
+    UnknownName, UsageError
     """
-    person = person_id(library, old)
-    new = clean_name(new)
-    other = library.names.person_id(new)
-    if other not in (None, person):
-        raise UsageError(f'there is a person "{new}" already; give another name')
-    with library.names.decide("rename", {"person": old, "name": new}) as decision:
-        decision.put("person", {"id": person, "name": new, "key": name_key(new)})
-    return new
+    rows = all_faces(_with_names(resolve_all(library, targets, persons=True)))
+    said = library.names.assignments()
+    changed = [row for row in rows.values() if row.source not in {None, Source.USER}]
+    with library.names.decide("accept", {"targets": list(targets)}, dry_run=dry_run) as decision:
+        for row in changed:
+            decision.assign(row.face, said[row.face].person, Source.USER)
+    return _report(decision.event, None, rows, changed)
+
+
+def reject(library: Library, targets: Sequence[str], name: str, *, dry_run: bool = False) -> FacesReport:
+    """Say that faces, or all faces of clusters, are not a person: remembered for ever, and the name goes off them.
+
+    Raises
+    ------
+    UnknownName, UsageError
+    """
+    person = person_id(library, name)
+    rows = all_faces(resolve_all(library, targets))
+    before = {face for face, who in library.names.rejections() if who == person}
+    changed = [row for row in rows.values() if row.face not in before]
+    with library.names.decide("reject", {"targets": list(targets), "person": name}, dry_run=dry_run) as decision:
+        for row in changed:
+            decision.reject(row.face, person)
+    return _report(decision.event, library.names.person(person).name, rows, changed)
+
+
+def move(library: Library, targets: Sequence[str], name: str, *, dry_run: bool = False) -> FacesReport:
+    """Give faces to a person, whatever they were named before: single faces, or all of a cluster or a person.
+
+    Raises
+    ------
+    UnknownName, UsageError
+    """
+    rows = all_faces(resolve_all(library, targets, persons=True))
+    name = clean_name(name)
+    with library.names.decide("move", {"targets": list(targets), "person": name}, dry_run=dry_run) as decision:
+        person = decision.person(name)
+        changed = [
+            row for row in rows.values() if not _is_named(decision.get("assignment", {"face": row.face}), person)
+        ]
+        for row in changed:
+            decision.assign(row.face, person, Source.USER)
+    return _report(decision.event, name, rows, changed)
+
+
+def _is_named(assignment: dict[str, object] | None, person: int) -> bool:
+    return assignment is not None and (assignment["person"], assignment["source"]) == (person, Source.USER.value)
+
+
+def _report(
+    event: int | None, person: str | None, rows: dict[int, FaceRow], changed: Collection[FaceRow]
+) -> FacesReport:
+    done = {row.face for row in changed}
+    return FacesReport(
+        event,
+        person,
+        tuple((row.face, row.person) for row in changed),
+        tuple(face for face in rows if face not in done),
+    )

@@ -1,4 +1,4 @@
-"""What the user points at: clusters by number (12), faces by row (f345), persons by name."""
+"""What the user points at: clusters by number (12, 12-15), faces by row (f345, f3-f9), persons by name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from photocluster.records import FaceRow
 from photocluster.store import Library
 
 _FACE = re.compile(r"[fF](\d+)")
+_FACES = re.compile(r"[fF](\d+)-[fF]?(\d+)")
+_CLUSTERS = re.compile(r"(\d+)-(\d+)")
 _NEAREST = 3
 
 
@@ -98,5 +100,48 @@ def resolve(library: Library, text: str, *, persons: bool = False) -> Target:
 
 
 def resolve_all(library: Library, texts: Sequence[str], *, persons: bool = False) -> list[Target]:
-    """Return the targets of several arguments, in their order."""
-    return [resolve(library, text, persons=persons) for text in texts]
+    """Return the targets of several arguments, in their order; a range stands for all that exist in it.
+
+    Raises
+    ------
+    UnknownName
+        There is no such cluster, face or person, or nothing in the range.
+    UsageError
+        It is none of these.
+    """
+    return [
+        target
+        for text in texts
+        for target in _range(library, text, persons=persons) or [resolve(library, text, persons=persons)]
+    ]
+
+
+def _range(library: Library, text: str, *, persons: bool) -> list[Target]:
+    """Return the targets of "f3-f9" or "12-15"; empty if the argument is not a range."""
+    faces, clusters = _FACES.fullmatch(text), _CLUSTERS.fullmatch(text)
+    if not (faces or clusters) or (persons and library.names.person_id(text) is not None):
+        return []
+    match = faces or clusters
+    first, last = (int(part) for part in match.groups()) if match else (0, 0)
+    if first > last:
+        raise UsageError(f'the range "{text}" ends before it begins')
+    if clusters:
+        there = sorted(info.number for info in library.clusters.infos() if first <= info.number <= last)
+        found = [Target(str(n), tuple(library.faces.rows(cluster=n)), one_by_one=False) for n in there]
+    else:
+        rows = library.faces.rows(first=first, last=last)
+        found = [Target(f"f{row.face}", (row,), one_by_one=True) for row in rows]
+    if not found:
+        raise UnknownName(f"there is no {'cluster' if clusters else 'face'} in the range {text}")
+    return found
+
+
+def all_faces(targets: Sequence[Target]) -> dict[int, FaceRow]:
+    """Return the faces of all targets, each once, by face."""
+    found = {row.face: row for target in targets for row in target.faces}
+    return dict(sorted(found.items()))
+
+
+def pointed_at(targets: Sequence[Target]) -> set[int]:
+    """Return the faces that were meant one by one."""
+    return {row.face for target in targets if target.one_by_one for row in target.faces}

@@ -28,11 +28,14 @@ _FACE_TABLES = """
     LEFT JOIN person ON person.id = assignment.person
 """
 
-LIVE = """
+CURRENT = """
     (photo.replaced_by IS NULL OR EXISTS (
         SELECT 1 FROM assignment AS own WHERE own.face = face.id AND own.source != 'propagated'))
 """
 """A face counts unless its photo was replaced; one that the user named and the new photo does not show still does."""
+
+LIVE = f"{CURRENT} AND NOT EXISTS (SELECT 1 FROM ignored WHERE ignored.face = face.id)"
+"""A face lives if it counts and the user did not say to ignore it."""
 
 
 class Faces:
@@ -41,27 +44,45 @@ class Faces:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def rows(self, *, cluster: int | None = None, person: int | None = None, face: int | None = None) -> list[FaceRow]:
-        """Return the living faces by face id: all, or those of one cluster, or of one person (by id), or one face."""
-        where, values = [LIVE], []
-        if cluster is not None:
-            where.append("membership.cluster = ?")
-            values.append(cluster)
-        if person is not None:
-            where.append("assignment.person = ?")
-            values.append(person)
-        if face is not None:
-            where.append("face.id = ?")
-            values.append(face)
-        return self._face_rows(" AND ".join(where), values)
+    def rows(
+        self,
+        *,
+        cluster: int | None = None,
+        person: int | None = None,
+        face: int | None = None,
+        first: int | None = None,
+        last: int | None = None,
+    ) -> list[FaceRow]:
+        """Return the living faces by face id: all, or those of one cluster, or of one person (by id).
+
+        One face, or the faces from `first` to `last`, are returned by their ids even if they are ignored.
+        """
+        limits = {
+            "membership.cluster = ?": cluster,
+            "assignment.person = ?": person,
+            "face.id = ?": face,
+            "face.id >= ?": first,
+            "face.id <= ?": last,
+        }
+        given = {condition: value for condition, value in limits.items() if value is not None}
+        pointed_at = face is not None or first is not None
+        return self._face_rows(" AND ".join([CURRENT if pointed_at else LIVE, *given]), list(given.values()))
 
     def _face_rows(self, where: str, values: Sequence[object]) -> list[FaceRow]:
         query = f"SELECT {_FACE_COLUMNS} FROM {_FACE_TABLES} WHERE {where} ORDER BY face.id"
         return [_face_row(row) for row in self._database.execute(query, values)]
 
     def photos(self) -> tuple[IntArray, IntArray]:
-        """Return the ids (n,) int64 of the living faces, ascending, and the id of the photo of each (n,) int64."""
-        query = f"SELECT face.id, photo.id FROM face JOIN photo ON photo.id = face.photo WHERE {LIVE} ORDER BY face.id"
+        """Return the ids (n,) int64 of the living faces, ascending, and the id of the photo of each (n,) int64.
+
+        Faces of a photo in which one person may appear twice (a mirror, a collage) each have a negative number of their
+        own instead: that photo tells nobody apart.
+        """
+        query = f"""
+            SELECT face.id, CASE WHEN mirror.photo IS NULL THEN photo.id ELSE -1 - face.id END
+            FROM face JOIN photo ON photo.id = face.photo LEFT JOIN mirror ON mirror.photo = photo.hash
+            WHERE {LIVE} ORDER BY face.id
+        """
         pairs = np.array(self._database.execute(query).fetchall(), dtype=np.int64).reshape(-1, 2)
         return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,8 +12,9 @@ import numpy as np
 
 from photocluster.records import FloatArray, Recipe
 from photocluster.store.clusters import Clusters
-from photocluster.store.database import Database
+from photocluster.store.database import Database, store_error
 from photocluster.store.faces import LIVE, Faces
+from photocluster.store.history import History
 from photocluster.store.names import Names
 from photocluster.store.photos import Photos
 
@@ -60,12 +62,15 @@ class Library:
         self.faces = Faces(self._database)
         self.names = Names(self._database)
         self.clusters = Clusters(self._database)
+        self.history = History(self._database, self.names)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise store_error(error, self.folder) from error
 
     def close(self) -> None:
         """Close the database."""

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from photocluster.records import Source
 from photocluster.store.database import Database
 from photocluster.store.faces import LIVE
-from photocluster.store.journal import Decision, name_key
+from photocluster.store.journal import Decision, find_person
+
+
+class IgnoredKind(StrEnum):
+    """Why a face is left out."""
+
+    STRANGER = "stranger"
+    CROWD = "crowd"
+    STATUE = "statue"
+    DRAWING = "drawing"
+    NOT_A_FACE = "not-a-face"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +37,11 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class PersonInfo:
-    """A person and how many faces carry the name, by source; `photos` counts distinct photos."""
+    """A person and how many faces carry the name, by source; `photos` counts distinct photos.
+
+    `born` is an ISO date or None, `note` free text, `hidden` persons are not listed, `cover` is the face that stands
+    for the person, or None.
+    """
 
     id: int
     name: str
@@ -34,11 +49,29 @@ class PersonInfo:
     imported: int
     propagated: int
     photos: int
+    aliases: tuple[str, ...] = ()
+    born: str | None = None
+    note: str = ""
+    hidden: bool = False
+    cover: int | None = None
 
     @property
     def faces(self) -> int:
         """Faces of any source."""
         return self.user + self.imported + self.propagated
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A photo and the persons (ids) that are seen in it, out of those that were asked for."""
+
+    photo: str
+    captured_at: str | None
+    persons: frozenset[int]
+
+
+class _TriedOnly(Exception):
+    """Rolls a transaction back that was only to show what it would do."""
 
 
 class Names:
@@ -52,17 +85,36 @@ class Names:
         query = f"""
             SELECT person.id, person.name, count(*) FILTER (WHERE source = 'user'),
                 count(*) FILTER (WHERE source = 'imported'), count(*) FILTER (WHERE source = 'propagated'),
-                count(DISTINCT photo.id)
-            FROM person LEFT JOIN (assignment JOIN face ON face.id = assignment.face
+                count(DISTINCT photo.id), person.born, person.note, person.hidden, cover.face
+            FROM person LEFT JOIN cover ON cover.person = person.id
+                LEFT JOIN (assignment JOIN face ON face.id = assignment.face
                 JOIN photo ON photo.id = face.photo AND {LIVE}) ON assignment.person = person.id
             GROUP BY person.id ORDER BY person.key
         """
-        return [PersonInfo(*row) for row in self._database.execute(query)]
+        aliases: dict[int, list[str]] = {}
+        for person, name in self._database.execute("SELECT person, name FROM alias ORDER BY key"):
+            aliases.setdefault(person, []).append(name)
+        return [
+            PersonInfo(
+                *(person, name, user, imported, propagated, photos),
+                aliases=tuple(aliases.get(person, ())),
+                born=born,
+                note=note,
+                hidden=bool(hidden),
+                cover=cover,
+            )
+            for person, name, user, imported, propagated, photos, born, note, hidden, cover in self._database.execute(
+                query
+            )
+        ]
+
+    def person(self, person: int) -> PersonInfo:
+        """Return one person by id."""
+        return next(info for info in self.persons() if info.id == person)
 
     def person_id(self, name: str) -> int | None:
-        """Return the id of the person of that name, compared as `journal.name_key` says."""
-        row = self._database.execute("SELECT id FROM person WHERE key = ?", (name_key(name),)).fetchone()
-        return None if row is None else int(row[0])
+        """Return the id of the person that goes by a name or alias, compared as `journal.name_key` says, or None."""
+        return find_person(self._database.connection, name)
 
     def assignments(self) -> dict[int, Assignment]:
         """Return face -> assignment of all named faces, by face."""
@@ -76,22 +128,70 @@ class Names:
         """Return (face, person id) of every "not this person"."""
         return self._database.execute("SELECT face, person FROM rejection ORDER BY face, person").fetchall()
 
+    def ignored(self) -> dict[int, IgnoredKind]:
+        """Return face -> why it is left out, of all ignored faces, by face."""
+        query = "SELECT face, kind FROM ignored ORDER BY face"
+        return {face: IgnoredKind(kind) for face, kind in self._database.execute(query)}
+
+    def mirrors(self) -> set[str]:
+        """Return the hashes of the photos in which one person may appear more than once."""
+        return {row[0] for row in self._database.execute("SELECT photo FROM mirror")}
+
+    def waiting(self) -> dict[str, dict[str, Any]]:
+        """Return key -> entry of the statements of a backup whose face is not here (yet), by key."""
+        return {
+            key: json.loads(entry)
+            for key, entry in self._database.execute("SELECT key, entry FROM waiting ORDER BY key")
+        }
+
+    def sightings(self, persons: Collection[int], *, sources: Collection[Source] = tuple(Source)) -> list[Sighting]:
+        """Return the photos in which faces carry these persons' names by these sources, by capture time, then hash."""
+        query = f"""
+            SELECT photo.hash, photo.captured_at, json_group_array(assignment.person)
+            FROM assignment JOIN face ON face.id = assignment.face JOIN photo ON photo.id = face.photo
+            WHERE assignment.person IN ({", ".join("?" * len(persons))})
+            AND assignment.source IN ({", ".join("?" * len(sources))}) AND {LIVE}
+            GROUP BY photo.id ORDER BY photo.captured_at IS NULL, photo.captured_at, photo.hash
+        """
+        found = self._database.execute(query, (*persons, *(source.value for source in sources)))
+        return [Sighting(digest, at, frozenset(json.loads(seen))) for digest, at, seen in found]
+
     @contextmanager
-    def decide(self, kind: str, arguments: Mapping[str, Any]) -> Iterator[Decision]:
-        """Collect the changes of one decision of the user and commit them as one event, if there are any."""
-        with self._database.transaction():
-            decision = Decision(self._database.connection)
-            yield decision
-            if decision.changes:
-                self._database.execute(
-                    "INSERT INTO event (at, kind, arguments, changes) VALUES (?, ?, ?, ?)",
-                    (
-                        datetime.now(UTC).isoformat(timespec="seconds"),
-                        kind,
-                        json.dumps(arguments, ensure_ascii=False),
-                        decision.changes_json(),
-                    ),
-                )
+    def decide(
+        self, kind: str, arguments: Mapping[str, Any], *, takes_back: int | None = None, dry_run: bool = False
+    ) -> Iterator[Decision]:
+        """Collect the changes of one decision of the user and commit them as one event, if there are any.
+
+        Parameters
+        ----------
+        kind, arguments
+            What the log says of the event; the arguments are JSON values.
+        takes_back
+            The event that this one undoes, or the undo that it takes back.
+        dry_run
+            Take everything back at the end; `Decision.changes` says what would have been done.
+        """
+        try:
+            with self._database.transaction():
+                decision = Decision(self._database.connection)
+                yield decision
+                decision.drop_contradicted_guesses()
+                if dry_run:
+                    raise _TriedOnly  # noqa: TRY301  the way out of the transaction
+                if decision.changes:
+                    cursor = self._database.execute(
+                        "INSERT INTO event (at, kind, arguments, changes, takes_back) VALUES (?, ?, ?, ?, ?)",
+                        (
+                            datetime.now(UTC).isoformat(timespec="seconds"),
+                            kind,
+                            json.dumps(arguments, ensure_ascii=False),
+                            decision.changes_json(),
+                            takes_back,
+                        ),
+                    )
+                    decision.event = cursor.lastrowid
+        except _TriedOnly:
+            return
 
     def propagate(self, named: Mapping[int, tuple[int, float]], taken_back: Sequence[int] = ()) -> int:
         """Write face -> (person id, distance) as propagated and take earlier guesses back; return how many.

@@ -1,4 +1,4 @@
-"""The format of a library folder, version 1.
+"""The format of a library folder, version 2.
 
 A library is one folder, mode 0700, with two files:
 
@@ -14,10 +14,18 @@ A library is one folder, mode 0700, with two files:
     - ``file.state``: 'photo' (``photo`` says which), 'failed' (``error`` says why), 'other' (not a photo): a second
       scan reads none of them again while size and modification time stay;
     - ``face.id`` is the row number in the matrix; ``face.landmarks`` is 5 x 2 little-endian float32, x before y;
-    - names: ``person.key`` is the case-folded NFKC form of ``person.name``, so that one name is one person;
+    - names: ``person.key`` is the case-folded NFKC form of ``person.name``, so that one name is one person; ``born`` is
+      an ISO date; ``hidden`` persons are not listed. ``alias`` holds other names of a person under that kind of key,
+      which is neither another alias's nor a person's;
     - ``assignment``: who a face is. ``source`` is 'user', 'imported' or 'propagated'; ``rejection``: who it is not;
-    - ``event``: one row per decision of the user. ``changes`` is a JSON list of [table, before, after], rows as
-      objects, null where there is none: enough to take the decision back and to replay it;
+    - ``ignored``: faces that are to be left out for ever, and why: ``kind`` is 'stranger', 'crowd', 'statue', 'drawing'
+      or 'not-a-face'; ``cover``: the face that stands for a person; ``mirror``: photos (by hash) in which one person
+      may appear more than once: a mirror, a collage;
+    - ``waiting``: statements of a backup whose face is not here (yet). ``key`` is the photo's hash and the box,
+      ``entry`` the JSON object that `pipeline.backup` describes, with ids of persons in place of names;
+    - ``event``: one row per decision of the user, never changed or removed (but that forgotten faces leave it).
+      ``changes`` is a JSON list of [table, before, after], rows as objects, null where there is none: enough to take
+      the decision back and to replay it. ``takes_back``: the event that this one undoes, or the undo that it redoes;
     - ``cluster``: every number ever given, and the run in which it was born and in which it died; ``membership``
       belongs to the newest run; a face of no cluster is noise or new (then it is not in ``membership`` at all; noise
       has a null cluster);
@@ -117,6 +125,30 @@ MIGRATIONS = (
         outlier REAL NOT NULL
     );
     CREATE INDEX membership_cluster ON membership (cluster);
+    """,
+    """
+    ALTER TABLE person ADD COLUMN born TEXT;
+    ALTER TABLE person ADD COLUMN note TEXT NOT NULL DEFAULT '';
+    ALTER TABLE person ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE event ADD COLUMN takes_back INTEGER REFERENCES event;
+    CREATE TABLE alias (
+        key TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        person INTEGER NOT NULL REFERENCES person
+    ) WITHOUT ROWID;
+    CREATE INDEX alias_person ON alias (person);
+    CREATE TABLE ignored (
+        face INTEGER PRIMARY KEY REFERENCES face ON DELETE CASCADE,
+        kind TEXT NOT NULL CHECK (kind IN ('stranger', 'crowd', 'statue', 'drawing', 'not-a-face'))
+    );
+    CREATE TABLE cover (
+        person INTEGER PRIMARY KEY REFERENCES person,
+        face INTEGER NOT NULL REFERENCES face ON DELETE CASCADE
+    );
+    CREATE INDEX cover_face ON cover (face);
+    CREATE TABLE mirror (photo TEXT PRIMARY KEY REFERENCES photo (hash) ON DELETE CASCADE) WITHOUT ROWID;
+    CREATE TABLE waiting (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX rejection_person ON rejection (person);
     """,
 )
 

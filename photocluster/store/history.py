@@ -1,0 +1,209 @@
+"""The log of the user's decisions: listing it, and taking an event back.
+
+The log only grows: an undo is an event of its own, which takes another back, and a redo takes an undo back. An event is
+in force unless an event in force takes it back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from photocluster.errors import UsageError
+from photocluster.store.database import Database
+from photocluster.store.journal import TABLES, Change, Decision, Row, is_guess
+from photocluster.store.names import Names
+
+UNDO, REDO = "undo", "redo"
+AUTOMATIC: Final = frozenset({"carry"})
+"""Events that no command of the user made: undone only by number."""
+
+_NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decision: its number, when (ISO 8601, UTC), what, how many rows it changed.
+
+    `takes_back` is the event that it undoes, or the undo that it redoes; `in_force` is False for what was undone.
+    """
+
+    id: int
+    at: str
+    kind: str
+    arguments: dict[str, Any]
+    changes: int
+    takes_back: int | None
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What an undo or redo did: the event concerned, its own event (None: only tried), and how many rows it changed."""
+
+    concerned: Event
+    event: int | None
+    changes: int
+
+
+class History:
+    """The events of a library."""
+
+    def __init__(self, database: Database, names: Names) -> None:
+        self._database = database
+        self._names = names
+
+    def events(self) -> list[Event]:
+        """Return all events, newest first."""
+        query = "SELECT id, at, kind, arguments, json_array_length(changes), takes_back FROM event ORDER BY id DESC"
+        void: set[int] = set()
+        events = []
+        for number, at, kind, arguments, changes, takes_back in self._database.execute(query):
+            if takes_back is not None and number not in void:
+                void.add(takes_back)
+            events.append(Event(number, at, kind, json.loads(arguments), changes, takes_back, number not in void))
+        return events
+
+    def take_back(self, event: Event, kind: str, *, dry_run: bool = False) -> TakenBack:
+        """Put everything back as it was before an event, as an event of the given kind.
+
+        What later guesses say does not stand in the way; what later decisions say does. A person that the event made
+        stays if something else was said of it since. Faces and photos that were forgotten are left out.
+
+        Raises
+        ------
+        UsageError
+            Later decisions concern the same rows; the message names them.
+        """
+        arguments = {"event": event.takes_back if kind == REDO else event.id}
+        with self._names.decide(kind, arguments, takes_back=event.id, dry_run=dry_run) as decision:
+            changes = self._net_changes(event.id)
+            clashes = _Inverse(decision, changes).apply()
+            if clashes:
+                raise UsageError(self._clash_message(event, kind, clashes))
+        return TakenBack(event, decision.event, len(decision.changes))
+
+    def _net_changes(self, event: int) -> list[Change]:
+        """Return one change a row of an event: the first row before, the last row after."""
+        (text,) = self._database.execute("SELECT changes FROM event WHERE id = ?", (event,)).fetchone()
+        net: dict[tuple[object, ...], Change] = {}
+        for table, before, after in json.loads(text):
+            key = row_key(table, before or after)
+            first = net[key][1] if key in net else before
+            net[key] = (table, first, after)
+        return [change for change in net.values() if change[1] != change[2]]
+
+    def _clash_message(self, event: Event, kind: str, clashes: Iterable[tuple[object, ...]]) -> str:
+        """Say which later events are in the way."""
+        sought = set(clashes)
+        later = []
+        for other in self.events():
+            if other.id <= event.id or not other.in_force:
+                continue
+            (text,) = self._database.execute("SELECT changes FROM event WHERE id = ?", (other.id,)).fetchone()
+            touched = {row_key(table, before or after) for table, before, after in json.loads(text)}
+            if sought & (touched | {("face", key[1]) for key in touched if key[0] in _OF_FACES}):
+                later.append(other)
+        shown = ", ".join(f"event {other.id} ({other.kind})" for other in later[:_NAMED_AT_MOST])
+        more = f" and {len(later) - _NAMED_AT_MOST} more" if len(later) > _NAMED_AT_MOST else ""
+        what = "redone" if kind == REDO else "undone"
+        number = event.takes_back if kind == REDO else event.id
+        if not later:
+            return (
+                f"event {number} cannot be {what}: what it changed is different now (photos were forgotten, or the "
+                "log was written by another version). See: photocluster history"
+            )
+        return (
+            f"event {number} cannot be {what} by itself: {shown}{more} changed the same faces or persons later. "
+            f"Undo first: photocluster undo {later[0].id}"
+        )
+
+
+_OF_FACES = frozenset({"assignment", "rejection", "ignored"})
+
+
+def row_key(table: str, row: Row) -> tuple[object, ...]:
+    """Return what tells a row of a journaled table from all others."""
+    return (table, *(row[column] for column in TABLES[table][0]))
+
+
+class _Inverse:
+    """Applies the inverse of changes within a decision."""
+
+    def __init__(self, decision: Decision, changes: list[Change]) -> None:
+        self._decision = decision
+        self._changes = changes
+        self._clashes: list[tuple[object, ...]] = []
+
+    def apply(self) -> list[tuple[object, ...]]:
+        """Apply the inverse; return the keys of the rows that stand in the way (then the decision must not be kept)."""
+        self._decision.defer_references()
+        back = {row[0] for row in self._wanted_persons()}
+        removals: list[Row] = []
+        puts: list[tuple[str, Row]] = []
+        for table, before, after in self._changes:
+            key = row_key(table, before or after or {})
+            row = self._decision.standing(table, before)
+            current = self._decision.get(table, before or after or {})
+            if table == "person" and row is None:
+                if current == after:
+                    removals.append(current or {})
+                continue
+            if not _same(table, current, self._decision.standing(table, after)):
+                self._clashes.append(key)
+                continue
+            row = self._with_its_person(table, row, back)
+            if row is not None:
+                puts.append((table, row))
+            elif current is not None:
+                self._decision.remove(table, current)
+        for table, row in puts:
+            self._put(table, row)
+        for person in removals:
+            if not self._decision.is_spoken_of(person["id"]):
+                self._decision.remove_person(person["id"])
+        self._contradictions()
+        return self._clashes
+
+    def _wanted_persons(self) -> list[tuple[int]]:
+        return [(before["id"],) for table, before, _ in self._changes if table == "person" and before is not None]
+
+    def _with_its_person(self, table: str, row: Row | None, back: set[int]) -> Row | None:
+        """Return the row, unless its person is gone and does not come back: then a guess is dropped."""
+        if row is None or table == "person" or "person" not in row or row["person"] in back:
+            return row
+        if self._decision.get("person", {"id": row["person"]}) is not None:
+            return row
+        if table == "assignment" and is_guess(row):
+            return None
+        self._clashes.append(("person", row["person"]))
+        return None
+
+    def _put(self, table: str, row: Row) -> None:
+        """Put a row back, unless its name is somebody else's now."""
+        if table in {"person", "alias"}:
+            owner = row["id"] if table == "person" else row["person"]
+            holder = self._decision.named(row["key"])
+            if holder is not None and holder != owner:
+                self._clashes += [("person", holder), ("alias", row["key"])]
+                return
+        self._decision.put(table, row)
+
+    def _contradictions(self) -> None:
+        """Note faces of which the user's words would contradict each other after this."""
+        faces = {(before or after or {})["face"] for table, before, after in self._changes if table in _OF_FACES}
+        for face in sorted(faces):
+            named = self._decision.get("assignment", {"face": face})
+            if named is None or is_guess(named):
+                continue
+            if self._decision.get("ignored", {"face": face}) or self._decision.get("rejection", named):
+                self._clashes.append(("face", face))
+
+
+def _same(table: str, current: Row | None, expected: Row | None) -> bool:
+    """Return whether a row is still as an event left it; a guess is as good as no name."""
+    if current == expected:
+        return True
+    return table == "assignment" and is_guess(current) and is_guess(expected)
