@@ -5,24 +5,28 @@ Any program that writes metadata into a photo makes a new content of it. The fac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from photocluster.records import FaceRow, FloatArray
-from photocluster.store import Library
+from photocluster.identification import VERIFICATION_THRESHOLD
+from photocluster.records import FaceRow, FloatArray, Source
+from photocluster.store import Assignment, Library
 
 SAME_FACE_DISTANCE = 0.6
 """Two detections of an original and its edited version that are nearer than this are one face: rescaling to a third or
 strong compression moves an embedding by less (`quality.LOWEST_NORM`), and no two people of LFW are that near."""
 
 SAME_PLACE_IOU = 0.7
-"""Boxes that overlap by this much are one face, too: a retouched face that the embedder finds different has not
-moved."""
+"""Boxes that overlap by this much are one face, too, if they may be one person (`VERIFICATION_THRESHOLD`): a retouched
+face has not moved. The place alone says nothing: another portrait may have been saved under the same file name."""
 
 
 def carry_names(library: Library) -> int:
     """Move the names and rejections of replaced photos to the new versions, as one event; return how many faces moved.
 
-    A face that the new version does not show keeps its name, and its row.
+    A face that the new version does not show keeps its name, and its row. So does one whose new face the user has named
+    otherwise already: both words stand.
     """
     pairs = [
         pair
@@ -39,15 +43,22 @@ def carry_names(library: Library) -> int:
     with library.names.decide("carry", {"faces": len(pairs)}) as decision:
         for old, new in pairs:
             before = len(decision.changes)
-            if old in assignments and assignments[old].source.value != "propagated":
-                said = assignments[old]
+            said, there = _word(assignments, old), _word(assignments, new)
+            if said is not None and (there is None or there.person == said.person):
                 decision.unassign(old)
-                decision.assign(new, said.person, said.source)
+                if there is None:
+                    decision.assign(new, said.person, said.source)
             for person in rejections.get(old, ()):
                 decision.remove("rejection", {"face": old, "person": person})
                 decision.put("rejection", {"face": new, "person": person})
             moved += len(decision.changes) > before
     return moved
+
+
+def _word(assignments: Mapping[int, Assignment], face: int) -> Assignment | None:
+    """Return what the user or an import said of a face; a guess does not count."""
+    said = assignments.get(face)
+    return None if said is None or said.source is Source.PROPAGATED else said
 
 
 def _same_faces(old: list[FaceRow], new: list[FaceRow], embeddings: FloatArray) -> list[tuple[int, int]]:
@@ -60,7 +71,10 @@ def _same_faces(old: list[FaceRow], new: list[FaceRow], embeddings: FloatArray) 
         (float(distances[i, j]), i, j)
         for i in range(len(old))
         for j in range(len(new))
-        if distances[i, j] < SAME_FACE_DISTANCE or old[i].detection.box.iou(new[j].detection.box) > SAME_PLACE_IOU
+        if distances[i, j] < SAME_FACE_DISTANCE
+        or (
+            distances[i, j] < VERIFICATION_THRESHOLD and old[i].detection.box.iou(new[j].detection.box) > SAME_PLACE_IOU
+        )
     )
     pairs: list[tuple[int, int]] = []
     used_old: set[int] = set()

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photocluster.constraints import Contradiction
-from photocluster.records import NOISE, FloatArray, IntArray, Source
+from photocluster.records import NOISE, IntArray, Source
 from photocluster.store import ClusterInfo, Library
 
 
@@ -133,11 +134,17 @@ def _persons(library: Library, faces: IntArray) -> IntArray:
     )
 
 
-def _days(captured_at: list[str | None]) -> FloatArray:
-    """Return capture times (n,) float64 in days, NaN where they are not known."""
-    return np.array(
-        [float("nan") if at is None else datetime.fromisoformat(at).timestamp() / 86400 for at in captured_at]
-    )
+def _days(captured_at: list[str | None]) -> NDArray[np.float64]:
+    """Return capture times (n,) float64 in days since 1970, NaN where they are not known.
+
+    They are the camera's local time, without a zone; so is this, whatever zone the computer is in.
+    """
+    epoch = datetime(1970, 1, 1)  # noqa: DTZ001
+
+    def days(at: str) -> float:
+        return (datetime.fromisoformat(at).replace(tzinfo=None) - epoch) / timedelta(days=1)
+
+    return np.array([float("nan") if at is None else days(at) for at in captured_at], dtype=np.float64)
 
 
 def _explain(library: Library, faces: IntArray, found: Contradiction) -> str:

@@ -11,7 +11,7 @@ from photocluster.store import Library
 
 
 def find_photos(library: Library, texts: Sequence[str]) -> list[str]:
-    """Return the hashes of photos given by path or hash.
+    """Return the hashes of photos given by path or hash, each once, with those of their earlier versions.
 
     Raises
     ------
@@ -25,4 +25,4 @@ def find_photos(library: Library, texts: Sequence[str]) -> list[str]:
         if digest is None:
             raise UnknownName(f"the library knows no photo {text}; its paths are listed by: photocluster export table")
         found.append(digest)
-    return found
+    return library.photos.with_versions(found)

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from photocluster import photos
-from photocluster.errors import Interrupted, PhotoError
+from photocluster.errors import Interrupted, PhotoError, StoreBusy, UnreadableFile, UsageError
 from photocluster.photos import FoundFile, WalkProblem
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.recognition import PropagationReport, propagate
+from photocluster.pipeline.vanishing import away, mount_points, vanished
 from photocluster.store import FileState, Library, ScannedFile
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,13 @@ BATCH_PHOTOS = 64
 
 BATCH_SECONDS = 5.0
 """A commit at least this often, so that little is lost with slow photos."""
+
+BUSY_TRIES = 6
+"""Commits in a row that may find another process writing (each waits for `database.BUSY_SECONDS`) before the scan gives
+up: a minute. The photos wait in memory until then."""
+
+NEVER = -1
+"""Stands for the modification time of a file that could not be read: it is tried again at each scan."""
 
 QUEUE = 4
 """Photos in work or waiting for each worker: enough that none idles while a slow photo is stored first."""
@@ -100,12 +108,19 @@ def scan(
 
     Raises
     ------
+    UsageError
+        None of the roots is there.
     Interrupted
         Ctrl-C: what was finished is stored.
     RecipeMismatch
         The library was made with other models or settings.
+    StoreError
+        The library cannot be written: a full disk, say. What was stored before is kept.
     """
     options = options or ScanOptions()
+    if not any(os.path.lexists(root) for root in roots):
+        names = ", ".join(map(str, roots))
+        raise UsageError(f"there is no folder or file {names}; check the path, or mount the disk")
     with Library(folder, recipe=recipe(mirror=options.mirror), create=True) as library:
         return _Scan(library, options, progress or (lambda _: None)).run(
             [Path(os.path.abspath(root)) for root in roots]  # noqa: PTH100  resolve() would follow links
@@ -125,36 +140,47 @@ class _Scan:
         self.seen: set[int] = set()
         self.reappeared: list[int] = []
         self.batch: list[ScannedFile] = []
+        self.commit_at = BATCH_PHOTOS
+        self.busy = 0
         self.committed_at = time.monotonic()
         self.started = time.monotonic()
         self.found = self.done = 0
         self.walked = False
-        self._analyser: Analyser | None = None
 
     def run(self, roots: Sequence[Path]) -> ScanReport:
-        first_new_face = self.library.rows
-        pending: deque[Future[tuple[ScannedFile, Stopwatch]]] = deque()
+        try:
+            self._read(roots)
+            self._settle(roots)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"stopped; {self.report.photos} photos with {self.report.faces} faces are stored. "
+                "Run the same scan again to go on from there"
+            ) from None
+        self.report.seconds = time.monotonic() - self.started
+        return self.report
+
+    def _read(self, roots: Sequence[Path]) -> None:
+        """Work on all files that are new or changed; when interrupted, end and store what has begun."""
+        pending: deque[Future[tuple[ScannedFile | None, Stopwatch]]] = deque()
+        analyser: Analyser | None = None
         with ThreadPoolExecutor(self.workers, thread_name_prefix="photocluster") as pool:
             try:
                 for file in self._files_to_read(roots):
-                    if self._analyser is None:
-                        self._analyser = Analyser(mirror=self.options.mirror)
-                    pending.append(pool.submit(self._work, file))
+                    analyser = analyser or Analyser(mirror=self.options.mirror)
+                    pending.append(pool.submit(self._work, file, analyser))
                     while len(pending) > QUEUE * self.workers or (pending and pending[0].done()):
-                        self._take(*pending.popleft().result())
+                        self._take(pending)
                 self.walked = True
                 while pending:
-                    self._take(*pending.popleft().result())
+                    self._take(pending)
+                self._commit()
             except KeyboardInterrupt:
-                self._stop(pending)
-                raise Interrupted(
-                    f"stopped; {self.report.photos} photos with {self.report.faces} faces are stored. "
-                    "Run the same scan again to go on from there"
-                ) from None
-            self._commit()
-        self._settle(roots, first_new_face)
-        self.report.seconds = time.monotonic() - self.started
-        return self.report
+                for future in pending:
+                    future.cancel()
+                while pending:
+                    self._take(pending)
+                self._commit()
+                raise
 
     def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile]:
         """Walk; count what is unchanged, yield the rest."""
@@ -182,39 +208,56 @@ class _Scan:
         if self.done % 256 == 0:
             self._tell()
 
-    def _work(self, file: FoundFile) -> tuple[ScannedFile, Stopwatch]:
-        """Read one file and find its faces; runs in a worker, raises nothing."""
+    def _work(self, file: FoundFile, analyser: Analyser) -> tuple[ScannedFile | None, Stopwatch]:
+        """Read one file and find its faces; runs in a worker, raises nothing. None: the file has vanished meanwhile.
+
+        Size and time are those of before the reading: a file that changes meanwhile differs from them at the next scan.
+        """
         watch = Stopwatch()
-        result = ScannedFile(file.path, file.size, file.mtime_ns, FileState.OTHER)
+        watch.start()
+        mtime = file.mtime_ns
         try:
-            watch.start()
             if not photos.sniff(file.path):
-                return result, watch
+                return ScannedFile(file.path, file.size, mtime, FileState.OTHER), watch
             content = photos.read(file.path)
             digest = photos.content_hash(content)
             watch.stop("read")
             if digest in self.known:
-                return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, photo=digest), watch
+                return ScannedFile(file.path, file.size, mtime, FileState.PHOTO, photo=digest), watch
             decoded = photos.decode(content, longest_side=DECODE_SIDE)
             watch.stop("decode")
             del content
-            faces = self._analyser.faces(decoded, watch) if self._analyser else []
-            return (
-                ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, digest, decoded.facts, faces),
-                watch,
-            )
+            faces = analyser.faces(decoded, watch)
+            return ScannedFile(file.path, file.size, mtime, FileState.PHOTO, digest, decoded.facts, faces), watch
+        except UnreadableFile as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None, watch
+            reason, mtime = str(error), NEVER
         except PhotoError as error:
             reason = str(error)
+        except MemoryError:
+            reason, mtime = "not enough memory to work on it; free some, or scan with fewer --workers", NEVER
         except Exception as error:
             logger.debug("unexpected error on %s", file.path, exc_info=True)
             reason = f"unexpected {type(error).__name__}: {error}"
-        return ScannedFile(file.path, file.size, file.mtime_ns, FileState.FAILED, error=reason), watch
+        reason = os.fsencode(reason.removeprefix(f"{file.path} ")).decode("utf-8", errors="backslashreplace")
+        return ScannedFile(file.path, file.size, mtime, FileState.FAILED, error=reason), watch
 
-    def _take(self, file: ScannedFile, watch: Stopwatch) -> None:
-        """Put a worker's result into the batch."""
-        self.done += 1
-        self._book(watch)
-        self.batch.append(file)
+    def _take(self, pending: deque[Future[tuple[ScannedFile | None, Stopwatch]]]) -> None:
+        """Put the first result into the batch; it leaves `pending` only when it is there."""
+        if not pending[0].cancelled():
+            file, watch = pending[0].result()
+            self.done += 1
+            self._book(watch)
+            if file is not None:
+                self.batch.append(file)
+                self._count(file)
+        pending.popleft()
+        if len(self.batch) >= self.commit_at or time.monotonic() - self.committed_at > BATCH_SECONDS:
+            self._commit_or_wait()
+        self._tell()
+
+    def _count(self, file: ScannedFile) -> None:
         if file.state is FileState.FAILED:
             self.report.failed.append((file.path, file.error or ""))
         elif file.state is FileState.OTHER:
@@ -226,9 +269,17 @@ class _Scan:
             self.report.photos += 1
             self.report.faces += len(file.faces or ())
             self.report.photos_with_faces += bool(file.faces)
-        if len(self.batch) >= BATCH_PHOTOS or time.monotonic() - self.committed_at > BATCH_SECONDS:
+
+    def _commit_or_wait(self) -> None:
+        """Commit, unless another process holds the library: then go on working, and try again a batch later."""
+        try:
             self._commit()
-        self._tell()
+        except StoreBusy:
+            self.busy += 1
+            if self.busy >= BUSY_TRIES:
+                raise
+            self.commit_at = len(self.batch) + BATCH_PHOTOS
+            self.committed_at = time.monotonic()
 
     def _commit(self) -> None:
         watch = Stopwatch()
@@ -241,30 +292,26 @@ class _Scan:
             self.reappeared = []
         watch.stop("store")
         self._book(watch)
+        self.busy, self.commit_at = 0, BATCH_PHOTOS
         self.committed_at = time.monotonic()
 
-    def _stop(self, pending: deque[Future[tuple[ScannedFile, Stopwatch]]]) -> None:
-        """Drop what has not begun, finish and store what has."""
-        for future in pending:
-            future.cancel()
-        for future in pending:
-            if not future.cancelled():
-                self._take(*future.result())
-        self._commit()
+    def _settle(self, roots: Sequence[Path]) -> None:
+        """After the last photo: vanished files, edited photos, and who the new faces are.
 
-    def _settle(self, roots: Sequence[Path], first_new_face: int) -> None:
-        """After the last photo: vanished files, edited photos, and who the new faces are."""
-        gone = [
-            file_id
-            for root in roots
-            if os.path.lexists(root)
-            for file_id, path in self.library.photos.below(root)
-            if file_id not in self.seen and not os.path.lexists(path)
+        New are the faces since the last scan that came to its end, not only those of this one.
+        """
+        not_mounted = away(self.library, roots, self.seen)
+        self.report.problems += [
+            (root, f"the disk at {mount} is not mounted; none of its photos is marked missing")
+            for root, mount in not_mounted.items()
         ]
-        self.report.missing = self.library.photos.mark_missing(gone)
+        here = [root for root in roots if root not in not_mounted]
+        self.report.missing = self.library.photos.mark_missing(vanished(self.library, here, self.seen))
         self.report.carried = carry_names(self.library)
+        first_new_face = self.library.photos.settled_rows()
         if self.options.propagate and self.library.rows > first_new_face:
             self.report.propagation = propagate(self.library, first_face=first_new_face)
+        self.library.photos.end_scan(mount_points(here))
 
     def _book(self, watch: Stopwatch) -> None:
         for stage, seconds in watch.seconds.items():

@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from photocluster.errors import RecipeMismatch, StoreBusy, StoreCorrupt, StoreError, StoreMissing
+from photocluster.errors import RecipeMismatch, StoreBusy, StoreCorrupt, StoreError, StoreMissing, StoreVersion
 from photocluster.records import Recipe
 from photocluster.store.matrix import Matrix
-from photocluster.store.schema import migrate
+from photocluster.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 
 DATABASE = "library.sqlite"
 MATRIX = "embeddings.npy"
+
+CLEARING = "clearing"
+"""Key in `meta` of the rows that a forgotten photo left in the matrix, while they are not zero yet."""
 
 BUSY_SECONDS = 10.0
 """How long to wait for another writer: longer than a batch of a scan takes to commit."""
@@ -36,23 +39,37 @@ class Database:
                     f"there is no library in {folder}. Make one with: photocluster scan FOLDER, or name another "
                     "with --library"
                 )
-            _make_private_folder(folder)
+            _make_private(folder, self.path)
         try:
             self.connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-            self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.execute("PRAGMA foreign_keys = ON")
-            self.connection.execute("PRAGMA synchronous = FULL")
-            migrate(self.connection, self.path)
-        except sqlite3.DatabaseError as error:
-            raise StoreCorrupt(f"{self.path}: {error}. Restore it from a copy of the library folder") from error
+        except sqlite3.Error as error:
+            raise store_error(error, folder) from error
         try:
+            self._prepare()
             self._settle(recipe)
+        except sqlite3.Error as error:
+            self.connection.close()
+            raise store_error(error, folder) from error
         except BaseException:
             self.connection.close()
             raise
 
+    def _prepare(self) -> None:
+        """Look whose database it is before anything is changed in it, then bring it to the newest version."""
+        (application,) = self.connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise StoreVersion(f"{self.path} is a database of another program; give --library another folder")
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA foreign_keys = ON")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        self.connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten, not only unlinked
+        (version,) = self.connection.execute("PRAGMA user_version").fetchone()
+        if version != len(MIGRATIONS):  # a look at a library of today does not wait for another's write lock
+            migrate(self.connection, self.path)
+
     def _settle(self, recipe: Recipe | None) -> None:
-        """Check the recipe, or write it into a new library."""
+        """Check the recipe, or write it into a new library; end what a killed process began."""
         if self.meta("rows") is None and recipe is not None:
             with self.transaction():
                 self.matrix.create()
@@ -64,6 +81,14 @@ class Database:
         if recipe is not None:
             self.require(recipe)
         self.matrix.read(self.rows)
+        if self.meta(CLEARING) is not None:
+            self.clear_forgotten()
+
+    def clear_forgotten(self) -> None:
+        """Zero the rows of the matrix that a committed `Photos.forget` left to be zeroed."""
+        with self.transaction():
+            self.matrix.clear(json.loads(self.meta(CLEARING) or "[]"))
+            self.connection.execute("DELETE FROM meta WHERE key = ?", (CLEARING,))
 
     def meta(self, key: str) -> str | None:
         """Return a value of the table `meta`, or None."""
@@ -89,19 +114,22 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Hold the write lock; commit at the end, roll back on any exception."""
+        """Hold the write lock; commit at the end, roll back on any exception.
+
+        Raises
+        ------
+        StoreBusy, StoreCorrupt, StoreError
+            See `store_error`.
+        """
         try:
             self.connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise StoreBusy(
-                f"another photocluster is writing to {self.folder}; wait for it to end, then try again ({error})"
-            ) from error
-        try:
             yield
             self.connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise store_error(error, self.folder) from error
             raise
 
     def execute(self, query: str, values: Sequence[object] | Mapping[str, object] = ()) -> sqlite3.Cursor:
@@ -113,12 +141,35 @@ class Database:
         self.connection.executemany(query, values)
 
 
-def _make_private_folder(folder: Path) -> None:
+def store_error(error: sqlite3.Error | OSError, folder: Path) -> StoreError:
+    """Return what SQLite or the operating system says of a library as an error that says what to do."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreBusy(f"another photocluster is writing to {folder}; wait for it to end, then try again ({error})")
+    if name.startswith("SQLITE_CONSTRAINT"):
+        return StoreError(
+            f"{folder}: another command changed the library in the meantime, and nothing of this one was stored; run "
+            f"it again. Should that not help, run: photocluster check ({error})"
+        )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or (isinstance(error, sqlite3.Error) and not name):
+        return StoreCorrupt(f"{folder / DATABASE}: {error}. Restore it from a copy of the library folder")
+    return StoreError(
+        f"{folder}: the library cannot be used ({getattr(error, 'strerror', None) or error}). Free space or make the "
+        "folder writable, then run the same command again; all that was stored before is kept"
+    )
+
+
+def _make_private(folder: Path, database: Path) -> None:
+    """Make the folder, for its owner alone, and an empty database. Other things in the folder keep its mode."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        if not any(folder.iterdir()):
+            folder.chmod(0o700)
+        database.touch(mode=0o600)
     except OSError as error:
-        raise StoreError(f"{folder}: the library folder cannot be made ({error.strerror})") from error
+        raise StoreError(
+            f"{folder}: the library folder cannot be made ({error.strerror}). Name another with --library"
+        ) from error
 
 
 def _compare_recipes(stored: Recipe, wanted: Recipe, folder: Path) -> None:

@@ -29,22 +29,30 @@ class Matrix:
         self.path = path
 
     def create(self) -> None:
-        """Write an empty matrix, unless there is a file already."""
-        try:
-            with self.path.open("xb") as file:
-                file.write(header(0))
-        except FileExistsError:
+        """Write an empty matrix, unless there is a file already; it appears whole or not at all."""
+        if self.path.exists():
             return
+        part = self.path.with_suffix(".part")
+        with part.open("wb") as file:
+            file.write(header(0))
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o600)
+        part.replace(self.path)
 
     def append(self, vectors: FloatArray, *, rows: int) -> None:
-        """Write `vectors` (k, 128) behind the first `rows` rows, over any leftover tail, and bring them to the disk."""
+        """Write `vectors` (k, 128) behind the first `rows` rows, over any leftover tail, and bring them to the disk.
+
+        At each moment the file holds at least the rows that its header names.
+        """
         block = np.ascontiguousarray(vectors, dtype="<f4").reshape(-1, EMBEDDING_DIM)
+        total = rows + len(block)
         with self.path.open("r+b") as file:
             file.seek(HEADER_BYTES + rows * ROW_BYTES)
             file.write(block.tobytes())
-            file.truncate()
             file.seek(0)
-            file.write(header(rows + len(block)))
+            file.write(header(total))
+            file.truncate(HEADER_BYTES + total * ROW_BYTES)
             file.flush()
             os.fsync(file.fileno())
 

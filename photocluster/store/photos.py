@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +13,10 @@ import numpy as np
 
 from photocluster.errors import StoreError
 from photocluster.records import Face, FloatArray, PhotoFacts
-from photocluster.store.database import Database
+from photocluster.store.database import CLEARING, Database
+
+SETTLED, MOUNTS = "settled", "mounts"
+"""Keys in `meta`: see `Photos.settled_rows` and `Photos.mounts`."""
 
 
 class FileState(StrEnum):
@@ -74,7 +77,8 @@ class Photos:
     def add(self, files: Sequence[ScannedFile]) -> int:
         """Commit a batch of a scan, all or nothing, and return how many faces it added.
 
-        A photo whose every file now holds another photo is marked as replaced by that one.
+        A photo whose every file now holds another photo is marked as replaced by that one. A file that held a photo and
+        cannot be used now keeps its row: it is tried again at the next scan, and its photo is not lost sight of.
         """
         added: list[FloatArray] = []
         with self._database.transaction():
@@ -83,6 +87,8 @@ class Photos:
                 old = self._database.execute(
                     "SELECT photo FROM file WHERE path = ?", (os.fsencode(scanned.path),)
                 ).fetchone()
+                if scanned.state is FileState.FAILED and old and old[0] is not None:
+                    continue
                 photo = self._add_photo(scanned, start, added) if scanned.photo else None
                 self._database.execute(
                     "INSERT INTO file (path, size, mtime_ns, state, photo, error) VALUES (?, ?, ?, ?, ?, ?) "
@@ -184,6 +190,22 @@ class Photos:
             )
         return len(self.missing())
 
+    def settled_rows(self) -> int:
+        """Return how many rows the matrix had when a scan last came to its end; the faces behind them are new."""
+        return int(self._database.meta(SETTLED) or 0)
+
+    def mounts(self) -> dict[str, str]:
+        """Return root -> mount point, as the last scan of each root found it."""
+        found: dict[str, str] = json.loads(self._database.meta(MOUNTS) or "{}")
+        return found
+
+    def end_scan(self, mounts: Mapping[str, str]) -> None:
+        """Note that a scan came to its end, and where its roots were mounted."""
+        with self._database.transaction():
+            known = {**self.mounts(), **mounts}
+            for key, value in ((SETTLED, str(self._database.rows)), (MOUNTS, json.dumps(known))):
+                self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
     def failed(self) -> list[tuple[Path, str]]:
         """Return (path, reason) of the files that could not be used, by path."""
         query = "SELECT path, error FROM file WHERE state = 'failed' AND NOT missing ORDER BY path"
@@ -207,37 +229,58 @@ class Photos:
         ).fetchone()
         return None if row is None else str(row[0])
 
+    def with_versions(self, hashes: Sequence[str]) -> list[str]:
+        """Return the hashes, each once, with those of the earlier versions that these photos replaced."""
+        query = """
+            WITH RECURSIVE version (id) AS (
+                SELECT id FROM photo WHERE hash = ?
+                UNION SELECT photo.id FROM photo JOIN version ON photo.replaced_by = version.id)
+            SELECT hash FROM photo JOIN version USING (id) ORDER BY id DESC
+        """
+        return list(dict.fromkeys(row[0] for digest in hashes for row in self._database.execute(query, (digest,))))
+
     def named_faces(self, hashes: Sequence[str]) -> int:
         """Return how many faces of these photos carry a name that the user or an import gave."""
         query = (
             "SELECT count(*) FROM assignment JOIN face ON face.id = assignment.face "
             "JOIN photo ON photo.id = face.photo WHERE photo.hash = ? AND source != 'propagated'"
         )
-        return sum(int(self._database.execute(query, (digest,)).fetchone()[0]) for digest in hashes)
+        return sum(int(self._database.execute(query, (digest,)).fetchone()[0]) for digest in set(hashes))
 
     def forget(self, hashes: Sequence[str]) -> int:
         """Remove photos with their files, faces, names and embeddings; return how many faces went.
 
-        The events that named these faces are part of what goes: a forgotten face leaves nothing behind.
+        The events that named these faces are part of what goes: a forgotten face leaves nothing behind. The rows of the
+        matrix are zeroed after the commit; should the process be killed between, the next one to open the library does
+        it (`Database.clear_forgotten`).
         """
         with self._database.transaction():
             gone: list[int] = []
             for digest in hashes:
-                (photo,) = self._database.execute("SELECT id FROM photo WHERE hash = ?", (digest,)).fetchone()
-                faces = [row[0] for row in self._database.execute("SELECT id FROM face WHERE photo = ?", (photo,))]
+                found = self._database.execute("SELECT id FROM photo WHERE hash = ?", (digest,)).fetchone()
+                if found is None:
+                    continue
+                faces = [row[0] for row in self._database.execute("SELECT id FROM face WHERE photo = ?", found)]
                 for table in ("assignment", "rejection", "membership"):
                     self._database.executemany(f"DELETE FROM {table} WHERE face = ?", [(face,) for face in faces])
-                self._database.execute("DELETE FROM face WHERE photo = ?", (photo,))
-                self._database.execute("DELETE FROM file WHERE photo = ?", (photo,))
-                self._database.execute("DELETE FROM photo WHERE id = ?", (photo,))
+                self._database.execute("DELETE FROM face WHERE photo = ?", found)
+                self._database.execute("DELETE FROM file WHERE photo = ?", found)
+                self._database.execute("DELETE FROM photo WHERE id = ?", found)
                 gone += faces
-            self._forget_in_events(set(gone))
-            self._database.matrix.clear(gone)
+            self._forget_in_events(set(gone), set(hashes))
+            left = [*json.loads(self._database.meta(CLEARING) or "[]"), *gone]
+            self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (CLEARING, json.dumps(left)))
+        self._database.clear_forgotten()
         return len(gone)
 
-    def _forget_in_events(self, faces: set[int]) -> None:
+    def _forget_in_events(self, faces: set[int], hashes: set[str]) -> None:
         for event, text in self._database.execute("SELECT id, changes FROM event").fetchall():
             changes = json.loads(text)
-            kept = [change for change in changes if (change[1] or change[2]).get("face") not in faces]
+            rows = [change[1] or change[2] for change in changes]
+            kept = [
+                change
+                for change, row in zip(changes, rows, strict=True)
+                if row.get("face") not in faces and row.get("photo") not in hashes
+            ]
             if len(kept) < len(changes):
                 self._database.execute("UPDATE event SET changes = ? WHERE id = ?", (json.dumps(kept), event))

@@ -1,0 +1,76 @@
+"""Which files have vanished, as against those that cannot be seen just now: on a disk that is not mounted, say."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from photocluster.store import Library
+
+
+def away(library: Library, roots: Sequence[Path], seen: set[int]) -> dict[Path, str]:
+    """Return the roots whose disk is not mounted now, and the folder where it was mounted.
+
+    The folder on which a disk is mounted stays when the disk goes, and is empty then. A root is away when nothing that
+    was known below it was seen, and the mount point that held it at the last scan is none now.
+    """
+    mounts = library.photos.mounts()
+    found = {}
+    for root in roots:
+        was = mounts.get(str(root))
+        if was is None or os.path.ismount(was) or not _is_there(root):
+            continue
+        known = [file_id for file_id, _ in library.photos.below(root)]
+        if known and seen.isdisjoint(known):
+            found[root] = was
+    return found
+
+
+def mount_points(roots: Sequence[Path]) -> dict[str, str]:
+    """Return root -> the mount point that holds it, for the roots that are there."""
+    return {str(root): _mount_point(root) for root in roots if _is_there(root)}
+
+
+def _mount_point(root: Path) -> str:
+    path = Path(os.path.realpath(root))
+    while not os.path.ismount(path):
+        path = path.parent
+    return str(path)
+
+
+def vanished(library: Library, roots: Sequence[Path], seen: set[int]) -> list[int]:
+    """Return the ids of the known files below `roots` that are gone, out of those that the walk did not see."""
+    dangling = cache(_is_dangling_link)
+    return [
+        file_id
+        for root in roots
+        if _is_there(root)
+        for file_id, path in library.photos.below(root)
+        if file_id not in seen and _is_gone(path) and not any(map(dangling, _between(path, root)))
+    ]
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises where a folder may not be entered
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether there is no such file any more. A folder that may not be entered, or a failing disk, does not say so."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+def _between(path: Path, root: Path) -> list[Path]:
+    """Return the folders from `path` up to `root`, without `root`."""
+    return [parent for parent in path.parents if len(parent.parts) > len(root.parts)]
+
+
+def _is_dangling_link(folder: Path) -> bool:
+    """Whether a folder is a link to nothing: what it led to may be back tomorrow."""
+    return folder.is_symlink() and not _is_there(folder)
