@@ -11,7 +11,7 @@ Pure functions on arrays. Within the package imports go strictly downwards::
 """
 
 from photocluster.evaluation.bootstrap import Interval, bootstrap_intervals
-from photocluster.evaluation.clicks import ClicksMeasures, Decision, Goal, count_clicks, name_clusters
+from photocluster.evaluation.clicks import ClicksMeasures, Decision, Goal, clicks_intervals, count_clicks, name_clusters
 from photocluster.evaluation.clustering import (
     ClusteringMeasures,
     PrecisionRecall,
@@ -53,8 +53,11 @@ from photocluster.evaluation.pair_stream import (
 )
 from photocluster.evaluation.plots import (
     Panel,
+    check_plot,
     clicks_panel,
+    distances_panel,
     histogram_panel,
+    recall_panel,
     roc_panel,
     threshold_panel,
     write_plot,
@@ -100,7 +103,9 @@ __all__ = [
     "best_threshold",
     "bootstrap_intervals",
     "by_group",
+    "check_plot",
     "churn",
+    "clicks_intervals",
     "clicks_panel",
     "clustering_by_group",
     "clustering_intervals",
@@ -110,6 +115,7 @@ __all__ = [
     "detection_by_group",
     "detection_intervals",
     "detection_measures",
+    "distances_panel",
     "far_key",
     "histogram_panel",
     "identification_by_group",
@@ -123,6 +129,7 @@ __all__ = [
     "open_set_split",
     "parse_labelled_faces",
     "parse_pairs",
+    "recall_panel",
     "roc",
     "roc_panel",
     "same_photo_violations",

@@ -156,7 +156,9 @@ def all_pairs_by_group(
                 at_common[key] = {"distance": distance, "far": far, "tar": tar}
         return GroupRates(own=pairs.measures(fars), at_common_distance=at_common)
 
-    counted = by_group(groups, lambda mask: all_pairs(embeddings[mask], identities[mask]))
+    labelled = {group for group, person in zip(groups, identities, strict=True) if person != UNLABELLED}
+    known = [group if group in labelled else "" for group in groups]
+    counted = by_group(known, lambda mask: all_pairs(embeddings[mask], identities[mask]))
     return {group: rates(pairs) for group, pairs in counted.items() if pairs.same.any() and pairs.different.any()}
 
 
