@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -48,8 +50,10 @@ def open_library(ctx: click.Context) -> Iterator[Library]:
 
 
 def write_json(value: Any) -> None:
-    """Print a value as JSON; dataclasses as objects, paths as text."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+    """Print a value as JSON; dataclasses as objects, paths as text, numbers that are not finite as null."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(plain(value), ensure_ascii=not utf8, indent=2, allow_nan=False)
+    click.echo(text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911  one line a kind
@@ -65,7 +69,9 @@ def plain(value: Any) -> Any:  # noqa: PLR0911  one line a kind
     if isinstance(value, Enum):
         return value.value
     if hasattr(value, "tolist"):
-        return value.tolist()
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value
 
 

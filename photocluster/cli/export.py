@@ -56,7 +56,7 @@ def html(ctx: click.Context, out: str, *, as_json: bool) -> int:
         summary = export_html(
             library,
             Path(out),
-            default_library=library_folder(ctx) == default_library_folder() or "PHOTOCLUSTER_LIBRARY" in os.environ,
+            default_library=library_folder(ctx) == default_library_folder() or not _on_command_line(ctx),
             workers=os.cpu_count() or 1,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -83,6 +83,11 @@ def html(ctx: click.Context, out: str, *, as_json: bool) -> int:
         for digest, reason in list(summary.unreadable.items())[:20]:
             note(f"no picture of photo {digest[:12]}: {reason}")
     return EXIT_SKIPPED if summary.unreadable else 0
+
+
+def _on_command_line(ctx: click.Context) -> bool:
+    """Whether --library was given, and not taken from the environment, which the next command has too."""
+    return ctx.find_root().get_parameter_source("library") is click.core.ParameterSource.COMMANDLINE
 
 
 @export.command()

@@ -50,8 +50,9 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     show_table([("", "left"), ("", "left")], rows)
     for path, reason in failed[:MAX_LISTED]:
         note(f"failed: {printable(path)}: {reason}")
-    for _, path, faces in missing[:MAX_LISTED]:
-        note(f"missing: {printable(path)} ({count(faces, 'face')})")
+    for digest, path, faces in missing[:MAX_LISTED]:
+        shown = printable(path) if path.name else f"photo {digest}"  # its file holds something else now
+        note(f"missing: {shown} ({count(faces, 'face')})")
     if max(len(failed), len(missing)) > MAX_LISTED:
         note("... --json lists all")
 
@@ -91,7 +92,7 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_context
-def forget(ctx: click.Context, photos: tuple[str, ...], *, missing: bool, yes: bool, as_json: bool) -> None:
+def forget(ctx: click.Context, photos: tuple[str, ...], *, missing: bool, yes: bool, as_json: bool) -> int:
     """Remove photos with their faces, embeddings and names from the library, for good. No file is touched.
 
     PHOTO is a path, or the hash that tables show.
@@ -104,13 +105,16 @@ def forget(ctx: click.Context, photos: tuple[str, ...], *, missing: bool, yes: b
     from photocluster.pipeline.forgetting import find_photos
 
     with open_library(ctx) as library:
-        found = [entry[0] for entry in library.photos.missing()] if missing else find_photos(library, photos)
+        found = find_photos(library, [entry[0] for entry in library.photos.missing()] if missing else photos)
         named = library.photos.named_faces(found)
         if found and not yes:
             question = f"Forget {count(len(found), 'photo')} with {count(named, 'named face')}? This cannot be undone"
-            click.confirm(question, abort=True, err=True)
+            if not click.confirm(question, err=True):
+                note("nothing was forgotten")
+                return 1
         faces = library.photos.forget(found)
     if as_json:
         write_json({"photos": len(found), "faces": faces, "named_faces": named})
-        return
-    click.echo(f"{count(len(found), 'photo')} forgotten, {count(faces, 'face')} of them {named:,} named")
+    else:
+        click.echo(f"{count(len(found), 'photo')} forgotten with {count(faces, 'face')}, {named:,} of them named")
+    return 0

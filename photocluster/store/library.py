@@ -134,15 +134,26 @@ class Library:
         if highest is not None and highest >= self._database.rows:
             problems.append(f"{self._database.path}: face {highest} is beyond the {self._database.rows} committed rows")
         vectors = self.embeddings()
+        problems += self._damaged_rows(vectors)
+        return problems
+
+    def _damaged_rows(self, vectors: FloatArray) -> list[str]:
+        """Rows of faces must be unit vectors; rows of no face, of which the photo was forgotten, must be zero."""
         faces = np.array([row[0] for row in self._database.execute("SELECT id FROM face ORDER BY id")], dtype=np.int64)
-        for start in range(0, len(faces), 65536):
-            part = faces[start : start + 65536]
-            part = part[part < len(vectors)]
-            norms = np.linalg.norm(vectors[part], axis=1)
+        is_face = np.zeros(len(vectors), dtype=np.bool_)
+        is_face[faces[faces < len(vectors)]] = True
+        problems = []
+        for start in range(0, len(vectors), 65536):
+            norms = np.linalg.norm(vectors[start : start + 65536], axis=1)
+            of_faces = is_face[start : start + 65536]
+            wrong = np.flatnonzero(~np.where(of_faces, np.abs(norms - 1) < 1e-3, norms == 0))
             problems += [
-                f"{self._database.matrix.path}: row {face} has norm {norm:.4f} instead of 1; "
-                "forget its photo and scan it again"
-                for face, norm in zip(part, norms, strict=True)
-                if not abs(norm - 1) < 1e-3
+                f"{self._database.matrix.path}: row {start + row} has norm {norms[row]:.4f} instead of "
+                + (
+                    "1; forget its photo and scan it again"
+                    if of_faces[row]
+                    else "0, as it is of no face; nothing reads it"
+                )
+                for row in wrong.tolist()
             ]
         return problems
