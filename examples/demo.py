@@ -4,8 +4,9 @@
     python3 dev.py demo ~/Pictures       on your own (nothing is written to them)
 
 Without folders it makes an album of its own in ``demo/photos``: insightface ships one photo of six actors, and an album
-needs several of each. So each actor is cut out of it as in five differently framed, turned, lit and compressed photos;
-two further people (from insightface and scikit-image) are seen once. A part is held back as the photos that arrive later.
+needs several of each. So each actor is cut out of it as in five differently framed, turned, lit and compressed
+photos; two further people (from insightface and scikit-image) are seen once. A part is held back: the photos that
+arrive later.
 """
 
 from __future__ import annotations
