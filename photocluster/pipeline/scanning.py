@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from photocluster import photos
-from photocluster.errors import Interrupted, PhotoError, StoreBusy, UnreadableFile, UsageError
+from photocluster.errors import Interrupted, PhotoError, PhotoTooLarge, StoreBusy, UnreadableFile, UsageError
 from photocluster.photos import FoundFile, WalkProblem
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.recognition import PropagationReport, propagate
 from photocluster.pipeline.vanishing import away, mount_points, vanished
+from photocluster.records import DecodedPhoto
 from photocluster.store import FileState, Library, ScannedFile
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,10 @@ up: a minute. The photos wait in memory until then."""
 
 NEVER = -1
 """Stands for the modification time of a file that could not be read: it is tried again at each scan."""
+
+PARALLEL_PIXELS = 24_000_000
+"""Photos with more pixels (as `photos.decode` counts them) are decoded one at a time: else a computer with many cores
+could need half a gigabyte for each. Most cameras have 24 million, or fewer."""
 
 QUEUE = 4
 """Photos in work or waiting for each worker: enough that none idles while a slow photo is stored first."""
@@ -146,6 +152,7 @@ class _Scan:
         self.started = time.monotonic()
         self.found = self.done = 0
         self.walked = False
+        self.large = threading.Lock()
 
     def run(self, roots: Sequence[Path]) -> ScanReport:
         try:
@@ -224,7 +231,7 @@ class _Scan:
             watch.stop("read")
             if digest in self.known:
                 return ScannedFile(file.path, file.size, mtime, FileState.PHOTO, photo=digest), watch
-            decoded = photos.decode(content, longest_side=DECODE_SIDE)
+            decoded = self._decode(content)
             watch.stop("decode")
             del content
             faces = analyser.faces(decoded, watch)
@@ -242,6 +249,13 @@ class _Scan:
             reason = f"unexpected {type(error).__name__}: {error}"
         reason = os.fsencode(reason.removeprefix(f"{file.path} ")).decode("utf-8", errors="backslashreplace")
         return ScannedFile(file.path, file.size, mtime, FileState.FAILED, error=reason), watch
+
+    def _decode(self, content: bytes) -> DecodedPhoto:
+        try:
+            return photos.decode(content, longest_side=DECODE_SIDE, max_pixels=PARALLEL_PIXELS)
+        except PhotoTooLarge:
+            with self.large:
+                return photos.decode(content, longest_side=DECODE_SIDE)
 
     def _take(self, pending: deque[Future[tuple[ScannedFile | None, Stopwatch]]]) -> None:
         """Put the first result into the batch; it leaves `pending` only when it is there."""
