@@ -2,11 +2,13 @@
 
 Pure on arrays.
 
-1. Near-duplicates (bursts, copies) become one point each: they are weak evidence of each other, and would otherwise be the
+1. Near-duplicates (bursts, copies) become one point each: they are weak evidence of each other, and would otherwise be
+the
    densest clusters of all.
 2. HDBSCAN's tree of the points, cut at an absolute ceiling, says which points it would put together (`tree_labels`).
 3. Groups that are surely one person form by average linkage.
-4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where the tree has the two in
+4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where the tree has the two
+in
    one cluster, that is a second witness, and less of a ratio will do.
 5. Single faces and scraps join the group that they fit, if they fit no other nearly as well; faces of low quality only
    come in here.
@@ -34,21 +36,24 @@ SCRAP = 3
 """Groups of up to this many points may be attached to a greater one."""
 
 ROUNDS = 2
-"""How often each judgement is made anew with the background that its joins have changed; a third time changes nothing."""
+"""How often each judgement is made anew with the background that its joins have changed; a third time changes
+nothing."""
 
 MIN_SIMILARITY = 0.2
-"""Groups of less mean similarity are never one person: two random people reach it in 1.5 % of pairs (MODELS.md, 1.26)."""
+"""Groups of less mean similarity are never one person: two random people reach it in 1.5 % of pairs (MODELS.md,
+1.26)."""
 
 CENTRE_NEIGHBOURS = 16
-"""Neighbours of a group's centre among the centres, which its faces' own neighbours, being of the group, do not show."""
+"""Neighbours of a group's centre among the centres, which its faces' own neighbours, being of the group, do not
+show."""
 
 HELD = 3
 """Groups from this many points on are looked up by their centre."""
 
 SAME_DAY_RATIO = 0.05
-"""How much less of a ratio a face needs that was taken on a day on which the group has another face. Whoever is at an event
-is seen there again about ten times as often as elsewhere (a log-odds of 2.3), and around the threshold 0.05 in similarity
-is worth that (within-person similarity 0.56 +- 0.13, between 0 +- 0.09)."""
+"""How much less of a ratio a face needs that was taken on a day on which the group has another face. Whoever is at an
+event is seen there again about ten times as often as elsewhere (a log-odds of 2.3), and around the threshold 0.05 in
+similarity is worth that (within-person similarity 0.56 +- 0.13, between 0 +- 0.09)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +73,16 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembly:
-    """The outcome: `labels` (n,) the group of each face; `outlier_scores` (n,) from HDBSCAN's tree; and `pairs` (m, 2)
-    of neighbouring groups.
+    """The outcome.
+
+    Attributes
+    ----------
+    labels
+        (n,) int64, the group of each face.
+    outlier_scores
+        (n,) float64, 0..1, from HDBSCAN's tree.
+    pairs
+        (m, 2) int64, neighbouring groups.
     """
 
     labels: IntArray
@@ -103,7 +116,7 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
     groups.sizes[points] = 1
     strong = np.zeros(n, dtype=bool)
     strong[labels[~weak]] = True  # a point is weak if all its faces are
-    tree, outlier_scores = tree_labels(groups.sums, contracted(groups.sums, graph, labels), labels, rules, strong)
+    tree, outlier_scores = tree_labels(groups.sums, contracted(graph, labels), labels, rules, strong)
 
     pairs = unique_pairs(labels[pairs], n)
     bold = strong[pairs].all(axis=1)
@@ -252,10 +265,10 @@ def tree_labels(
     return clusters, scores[labels]
 
 
-def contracted(X: FloatArray, graph: NeighbourGraph, labels: IntArray) -> NeighbourGraph:
+def contracted(graph: NeighbourGraph, labels: IntArray) -> NeighbourGraph:
     """Return the graph of the points that the faces have become; rows of faces within other points mean nothing.
 
-    Lists shorter than the graph's are filled up with -1. Lists that a burst left nearly empty are searched anew.
+    Lists shorter than the graph's are filled up with -1.
     """
     n, k = graph.indices.shape
     if (labels == np.arange(n)).all():

@@ -25,8 +25,8 @@ from photocluster.judgement import ratio
 from photocluster.merging import Groups, ScoreArray
 from photocluster.records import NOISE, FloatArray, IntArray
 
-NEIGHBOURS = 32
-"""Neighbours of each face that are looked at, from 16 to 64 the results are the same."""
+NEIGHBOURS = 16
+"""Neighbours of each face that are looked at, from 12 to 32 the results are the same."""
 
 CANDIDATES = 3
 """Partners that are named for each cluster."""
@@ -63,11 +63,11 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Merges of HDBSCAN's tree above it count for nothing. At 1.2 one in 700 pairs of strangers passes, and 99.8 % of
         the pairs of one person (LFW).
     sure_distance
-        Groups whose mean distance is below it are one person. Where there are no strangers in thousands: 1.05 is passed by 6
-        of a million pairs of strangers (LFW).
+        Groups whose mean distance is below it are one person. Where there are no strangers in thousands: 1.05 is passed
+        by 6 of a million pairs of strangers (LFW).
     min_ratio
-        The least ratio (`judgement`) at which two groups join. Between look-alikes it reaches .56, between the halves of one
-        person mostly .8 and more.
+        The least ratio (`judgement`) at which two groups join. Between look-alikes it reaches .56, between the halves
+        of one person mostly .8 and more.
     tree_ratio
         The same where HDBSCAN has both groups in one cluster.
     attach_ratio
@@ -79,7 +79,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     duplicate_distance
         Faces whose mean distance is below it count as one. Other photos of the person start at about 0.45.
     min_quality
-        Faces of less quality (0..1) only join what the others made; 0.1 is a norm of 8.6 (`quality`), a face of 14 pixels.
+        Faces of less quality (0..1) only join what the others made; 0.1 is a norm of 8.6 (`quality`), a face of 14
+        pixels.
     extras
         False: HDBSCAN alone, as `plain`.
 
@@ -88,8 +89,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     labels_
         int64 (n,): clusters 0, 1, ... by falling size; -1 is noise.
     probabilities_
-        float64 (n,), 0..1: mean similarity of a face with the rest of its cluster, over that of the cluster's best face; 0
-        for noise. With `extras` off it is HDBSCAN's.
+        float64 (n,), 0..1: mean similarity of a face with the rest of its cluster, over that of the cluster's best
+        face; 0 for noise. With `extras` off it is HDBSCAN's.
     outlier_scores_
         float64 (n,), 0..1: HDBSCAN's (GLOSH).
     merge_candidates_
@@ -132,7 +133,7 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         """Return HDBSCAN alone, on any vectors: no ceiling, no constraints, no judgement of whole groups."""
         return cls(min_cluster_size=min_cluster_size, min_samples=min_samples, extras=False)
 
-    def fit(  # noqa: PLR0913 - what is known of the faces, each of its own kind
+    def fit(
         self,
         X: Any,
         y: object = None,
@@ -151,14 +152,16 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X
-            (n, 128) float32 of unit L2 norm, the model's mean subtracted. Other vectors are normalised first, unless `extras`
-            is off.
+            (n, 128) float32 of unit L2 norm, the model's mean subtracted. Other vectors are normalised first, unless
+            `extras` is off.
         y
             Not used; scikit-learn's convention.
         photos
-            (n,) int: faces with the same number >= 0 are in one photo, thus two people; -1 says nothing (mirror, collage).
+            (n,) int: faces with the same number >= 0 are in one photo, thus two people; -1 says nothing (mirror,
+            collage).
         persons
-            (n,) int: the user's word. Faces with the same number >= 0 are one person, with different numbers two; -1 unknown.
+            (n,) int: the user's word. Faces with the same number >= 0 are one person, with different numbers two; -1
+            unknown.
         rejected
             (m, 2) int: (face row, person number), "not this person": the face is in no cluster with a face of that person.
         different
@@ -204,7 +207,7 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             self.outlier_scores_ = found.outlier_scores
         return self
 
-    def _fit_faces(  # noqa: PLR0913 - see fit
+    def _fit_faces(
         self,
         X: FloatArray,
         constraints: Constraints,

@@ -1,7 +1,7 @@
 """What may and may not be one person: the user's words, the photos, and their contradictions.
 
-Pure on arrays. Three kinds of statement go in: faces of one photo are two people, faces that the user gave to one person
-are one, and pairs that the user told apart. Out come pairs that never join (`Constraints`), and a list of the
+Pure on arrays. Three kinds of statement go in: faces of one photo are two people, faces that the user gave to one
+person are one, and pairs that the user told apart. Out come pairs that never join (`Constraints`), and a list of the
 statements that cannot all be true (`Contradiction`), of which the stronger one is kept.
 """
 
@@ -55,7 +55,7 @@ class Constraints:
     contradictions: tuple[Contradiction, ...]
 
     def reordered(self, order: IntArray) -> Constraints:
-        """Return the same constraints for the faces `order` (k,), whose row i is row order[i] here; others are left out."""
+        """Return the same constraints where row i is row order[i] here; faces not in `order` (k,) are left out."""
         place = np.full(len(self.persons), -1, dtype=np.int64)
         place[order] = np.arange(len(order))
         pairs = place[self.pairs]

@@ -1,12 +1,13 @@
-"""The judgement of whole groups: are these two groups of faces one person?
+"""The judgement of whole groups: whether two groups of faces are one person.
 
 Pure on arrays. Two measures decide, both made of mean similarities (cosines), which `merging.Groups` keeps:
 
 - The *ratio*: the mean similarity between the two groups over the geometric mean of those within them. It estimates the
-  cosine between the two people's true centres, freed of the scatter of their single photos, so one threshold serves people
-  whose photos lie close together and people whose photos do not. What is within a small group is hardly known; it is
-  shrunk towards the model's average.
-- The *contrast*: how far the ratio stands out from the background, which is what the groups' next neighbours reach. Among
+  cosine between the two people's true centres, freed of the scatter of their single photos, so one threshold serves
+  people whose photos lie close together and people whose photos do not. What is within a small group is hardly known;
+  it is shrunk towards the model's average.
+- The *contrast*: how far the ratio stands out from the background, which is what the groups' next neighbours reach.
+Among
   thousands of strangers some come close by chance, and in a band of look-alikes all do: both raise the background.
 """
 
@@ -20,8 +21,8 @@ from photocluster.merging import Groups, ScoreArray
 from photocluster.records import IntArray
 
 USUAL_WITHIN = 0.6
-"""Mean similarity of two photos of one person. SFace, mean subtracted: .65 over LFW's people, .56 among twelve singers who
-look alike, .48 in web photos of five actors over decades (CLUSTERING figures in ARCHITECTURE.md); .55 to .65 make no odds."""
+"""Mean similarity of two photos of one person. SFace, mean subtracted: .65 over LFW's people, .56 among twelve singers
+who look alike, .48 in web photos of five actors over decades; .55 to .65 make no odds."""
 
 USUAL_WEIGHT = 3.0
 """How many further photos of a person outweigh `USUAL_WITHIN`; 2 to 6 make no odds."""
@@ -44,9 +45,13 @@ class Background:
 
 def ratio(groups: Groups, pairs: IntArray) -> ScoreArray:
     """Return (k,) the similarity between the groups of each pair (k, 2), relative to that within them."""
-    names, place = np.unique(pairs, return_inverse=True)
-    spread = np.sqrt(within(groups, names))[place.reshape(pairs.shape)]
-    return np.asarray(groups.between(pairs) / spread.prod(axis=1))
+    n = len(groups.sizes)
+    asked = np.zeros(n, dtype=bool)
+    asked[pairs] = True
+    names = np.flatnonzero(asked)
+    spread = np.ones(n)
+    spread[names] = np.sqrt(within(groups, names))
+    return np.asarray(groups.between(pairs) / spread[pairs].prod(axis=1))
 
 
 def within(groups: Groups, names: IntArray) -> ScoreArray:
@@ -71,7 +76,7 @@ def background(pairs: IntArray, ratios: ScoreArray, n: int) -> Background:
     values = np.concatenate([ratios, ratios])
     order = np.lexsort((-values, ends))
     ends, values = ends[order], values[order]
-    rank = np.arange(len(ends)) - np.searchsorted(ends, ends)
+    rank = np.arange(len(ends)) - np.searchsorted(ends, np.arange(n))[ends]
     counted = (rank >= BACKGROUND_RANKS.start) & (rank < BACKGROUND_RANKS.stop)
     total = np.bincount(ends[counted], np.maximum(values[counted], 0), minlength=n)
     return Background(np.minimum(total / (BACKGROUND_RANKS.stop - BACKGROUND_RANKS.start), 0.9))

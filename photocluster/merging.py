@@ -3,8 +3,8 @@
 Pure on arrays. A group is known by the sum of its unit vectors and their number: the mean similarity (cosine) of all
 pairs between two groups is the dot product of the sums over the product of the numbers, so a question about thousands
 of faces costs 128 multiplications. Groups join in rounds: in each, every two groups that are each other's best partner
-join at once (reciprocal agglomerative clustering, Sumengen et al. 2021, arXiv:2105.11653). For average linkage that gives
-the same result as joining the best pair of all one at a time, in far fewer steps.
+join at once (reciprocal agglomerative clustering, Sumengen et al. 2021, arXiv:2105.11653). For average linkage that
+gives the same result as joining the best pair of all one at a time, in far fewer steps.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from photocluster.constraints import BoolArray, Constraints
 from photocluster.records import FloatArray, IntArray
 
 ScoreArray = NDArray[np.float64]
+
+SLACK = 0.03
+"""A join may be made before another of an affinity greater by this much. At 0 the result is that of one join at a
+time."""
 
 BLOCK = 1 << 15
 """Pairs of groups compared at a time: two blocks of 128 float32 numbers a pair, 32 MB together."""
@@ -129,15 +133,14 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
         alive = passing[pairs].any(axis=1)
         if not alive.all():
             pairs, score = pairs[alive], score[alive]
-        keep, gone = pairs[_reciprocal(groups, pairs, score)].T
-        if not len(keep):
+        comers, hosts, values = _best_partners(groups, pairs, score)
+        if not len(comers):
             break
-        groups.join(keep, gone)
-        target = np.arange(n, dtype=np.int64)
-        target[gone] = keep
+        target = attach(groups, comers, hosts, values)
         labels = target[labels]
-        changed = np.zeros(n, dtype=bool)
-        changed[keep] = changed[gone] = True
+        moved = target != np.arange(n)
+        changed = moved.copy()
+        changed[target[moved]] = True
         touched = changed[pairs].any(axis=1)
         fresh = unique_pairs(target[pairs[touched]], n)
         pairs = np.concatenate([pairs[~touched], fresh])
@@ -162,6 +165,8 @@ def attach(groups: Groups, comers: IntArray, hosts: IntArray, score: ScoreArray)
     free = ~named
     free[chosen] = True
     free &= ~np.isin(goals, links[chosen])
+    if not free.any():
+        free[:1] = True
     comers, hosts = comers[free], hosts[free]
     free = np.ones(len(comers), dtype=bool)
     free[groups.clashing(comers, hosts).max(axis=1)] = False
@@ -184,27 +189,42 @@ def unique_pairs(pairs: IntArray, n: int) -> IntArray:
 
 
 def _keys(pairs: IntArray, n: int) -> IntArray:
-    return np.unique(np.minimum(pairs[:, 0], pairs[:, 1]) * n + np.maximum(pairs[:, 0], pairs[:, 1]))
+    keys = np.sort(np.minimum(pairs[:, 0], pairs[:, 1]) * n + np.maximum(pairs[:, 0], pairs[:, 1]))
+    new = np.ones(len(keys), dtype=bool)  # numpy's own unique is several times slower
+    new[1:] = keys[1:] != keys[:-1]
+    return np.asarray(keys[new])
 
 
-def _reciprocal(groups: Groups, pairs: IntArray, score: ScoreArray) -> IntArray:
-    """Return the rows of the pairs in which each group is the other's best partner, and which may join."""
+def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[IntArray, IntArray, ScoreArray]:
+    """Return the joins of one round: groups that go, the groups they go to, and their affinity.
+
+    Of two groups that are each other's best partner the larger one is the host. A host also takes those whose best
+    partner it is and that fit it nearly as well (`SLACK`), or a person's thousand photos would need a thousand rounds.
+    """
     n = len(groups.sizes)
     rows = np.flatnonzero(score >= 0)
     rows = rows[groups.may_join(pairs[rows])]
     rows = rows[np.lexsort((rows, -score[rows]))]  # ties by the groups' own order
-    rank = np.arange(len(rows))
-    ends = pairs[rows]
-    best = _first_rank(ends, rank, n)
-    mutual = (best[ends] == rank[:, None]).all(axis=1)
-    rows, links = rows[mutual], groups.links[ends[mutual]]
-    # One join for a link in one round: two at once could bring together what is kept apart.
-    rank = np.arange(len(rows))
-    return np.asarray(rows[(_first_rank(links, rank, n)[links] == rank[:, None]).all(axis=1)])
+    ends, score = pairs[rows], score[rows]
+    best = _first_rank(ends, n)
+    mutual = (best[ends] == np.arange(len(ends))[:, None]).all(axis=1)
+    pair = ends[mutual]
+    swap = groups.sizes[pair[:, 1]] > groups.sizes[pair[:, 0]]
+    host_of = np.where(swap, pair[:, 1], pair[:, 0])
+    top = np.full(n, np.inf)
+    top[host_of] = score[mutual]
+    bound = np.zeros(n, dtype=bool)
+    bound[pair] = True
+    near = score[:, None] >= top[ends] - SLACK  # column 0: the left end is a host that the pair nearly fits best
+    near &= (best[ends] == np.arange(len(ends))[:, None])[:, ::-1] & ~bound[ends[:, ::-1]]
+    left, right = near.T
+    comers = np.concatenate([np.where(swap, pair[:, 0], pair[:, 1]), ends[left, 1], ends[right, 0]])
+    hosts = np.concatenate([host_of, ends[left, 0], ends[right, 1]])
+    return comers, hosts, np.concatenate([score[mutual], score[left], score[right]])
 
 
-def _first_rank(ends: IntArray, rank: IntArray, n: int) -> IntArray:
+def _first_rank(ends: IntArray, n: int) -> IntArray:
     """Return (n,) the first row of `ends` (k, 2) in which each group stands."""
-    first = np.full(n, len(rank), dtype=np.int64)
-    first[ends[::-1].ravel()] = np.repeat(rank[::-1], 2)  # of repeated places the last written stays
+    first = np.full(n, len(ends), dtype=np.int64)
+    first[ends[::-1].ravel()] = np.repeat(np.arange(len(ends))[::-1], 2)  # of repeated places the last written stays
     return first
