@@ -20,8 +20,26 @@ COMMANDS = {
     "show": ("clusters", "List the faces of a cluster or a person."),
     "label": ("names", "Name a cluster or faces."),
     "unlabel": ("names", "Take names off again."),
-    "rename": ("names", "Give a person another name."),
-    "people": ("names", "List the persons."),
+    "accept": ("names", "Make propagated names your own word."),
+    "reject": ("names", "Say that faces are not a person."),
+    "move": ("names", "Give faces to another person."),
+    "people": ("persons", "List the persons."),
+    "person": ("persons", "Show or change a person: aliases, birth date, note."),
+    "rename": ("persons", "Give a person another name."),
+    "merge": ("persons", "Make two persons one."),
+    "split": ("persons", "Make one person or cluster several."),
+    "cover": ("persons", "Choose the face that stands for a person."),
+    "ignore": ("ignoring", "Leave strangers, crowds, statues and drawings out."),
+    "not-a-face": ("ignoring", "Leave out what is no face at all."),
+    "unignore": ("ignoring", "Take ignored faces back in."),
+    "mirror": ("ignoring", "Say that a photo shows people more than once."),
+    "unmirror": ("ignoring", "Say that a photo shows nobody twice."),
+    "history": ("history", "List your decisions."),
+    "undo": ("history", "Take back a decision."),
+    "redo": ("history", "Do again what was undone."),
+    "find": ("find", "Find the photos with these people, without those."),
+    "backup": ("backup", "Write persons and decisions to a file."),
+    "restore": ("backup", "Put persons and decisions of a backup on the same photos."),
     "propagate": ("recognition", "Name new faces after the ones that are named."),
     "identify": ("recognition", "Say who is in a photo, without adding it."),
     "compare": ("recognition", "Say whether two photos show the same person."),
@@ -46,7 +64,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         module = importlib.import_module(f"photocluster.cli.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,19 +1,21 @@
-"""photocluster label, unlabel, rename, people."""
+"""photocluster label, unlabel, accept, reject, move."""
 
 from __future__ import annotations
 
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, show_table, write_json
+from photocluster.cli.console import count, json_option, note, open_library, write_json
+from photocluster.cli.targets import dry_run_option, expand, faces_json, listed, say, say_faces
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|FACE...")
+@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|FACE...", callback=expand)
 @click.argument("name")
+@dry_run_option
 @json_option
 @click.pass_context
-def label(ctx: click.Context, targets: tuple[str, ...], name: str, *, as_json: bool) -> None:
-    """Name the faces of a cluster (12), or single faces (f345).
+def label(ctx: click.Context, targets: tuple[str, ...], name: str, *, dry_run: bool, as_json: bool) -> None:
+    """Name the faces of clusters (12, 12-15), or single faces (f345, f3-f9); "-" reads them from stdin.
 
     The name belongs to the faces: it stays with them whatever later runs do. Faces that you named otherwise keep their
     name, unless you point at the face itself.
@@ -24,33 +26,33 @@ def label(ctx: click.Context, targets: tuple[str, ...], name: str, *, as_json: b
     from photocluster.pipeline.naming import label as run
 
     with open_library(ctx) as library:
-        report = run(library, targets, name)
+        report = run(library, targets, name, dry_run=dry_run)
     if as_json:
         write_json(report)
         return
     new = " (a new person)" if report.new_person else ""
-    click.echo(f"{report.person}{new}: {count(len(report.named), 'face')} named")
+    say(f"{report.person}{new}: {count(len(report.named), 'face')} named", report.event, dry_run=dry_run)
     if report.already:
         note(f"{count(len(report.already), 'face')} had the name already")
     if report.kept:
         others = ", ".join(sorted({other for _, other in report.kept}))
-        faces = " ".join(f"f{face}" for face, _ in report.kept[:10])
+        faces = listed([face for face, _ in report.kept])
         note(f"{count(len(report.kept), 'face')} left alone, since you named them {others}: {faces}")
     if report.rejected:
         note(f"{count(len(report.rejected), 'face')} left alone, since you said they are not {report.person}")
     if report.same_photo:
-        faces = " ".join(f"f{face}" for face in report.same_photo[:10])
         note(
             f"{count(len(report.same_photo), 'face')} left alone, since another face of the same photo is "
-            f"{report.person}: {faces}. Name them one by one if they are (a mirror, a collage)"
+            f"{report.person}: {listed(report.same_photo)}. Name them one by one if they are (a mirror, a collage)"
         )
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|PERSON|FACE...")
+@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|PERSON|FACE...", callback=expand)
+@dry_run_option
 @json_option
 @click.pass_context
-def unlabel(ctx: click.Context, targets: tuple[str, ...], *, as_json: bool) -> None:
+def unlabel(ctx: click.Context, targets: tuple[str, ...], *, dry_run: bool, as_json: bool) -> None:
     """Take the names off the faces of a cluster (12), of a person, or off single faces (f345).
 
     \b
@@ -59,63 +61,77 @@ def unlabel(ctx: click.Context, targets: tuple[str, ...], *, as_json: bool) -> N
     from photocluster.pipeline.naming import unlabel as run
 
     with open_library(ctx) as library:
-        report = run(library, targets)
+        report = run(library, targets, dry_run=dry_run)
     if as_json:
-        write_json({"faces": [{"face": face, "was": was} for face, was in report.faces]})
+        write_json(faces_json(report))
         return
-    names = ", ".join(sorted({was for _, was in report.faces}))
-    click.echo(f"{count(len(report.faces), 'face')} without a name now (before: {names})")
+    say_faces(report, "without a name now", dry_run=dry_run, unchanged="had none")
 
 
 @click.command()
-@click.argument("person")
-@click.argument("name")
+@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|PERSON|FACE...", callback=expand)
+@dry_run_option
 @json_option
 @click.pass_context
-def rename(ctx: click.Context, person: str, name: str, *, as_json: bool) -> None:
-    """Give a person another name.
+def accept(ctx: click.Context, targets: tuple[str, ...], *, dry_run: bool, as_json: bool) -> None:
+    """Make the propagated names on faces your own word: those of a cluster (12), of a person, or single faces (f345).
 
     \b
-    Example: photocluster rename "Madona" "Madonna"
+    Example: photocluster accept f345 f350-f360
     """  # noqa: D301
-    from photocluster.pipeline.naming import rename as run
+    from photocluster.pipeline.naming import accept as run
 
     with open_library(ctx) as library:
-        kept = run(library, person, name)
+        report = run(library, targets, dry_run=dry_run)
     if as_json:
-        write_json({"person": kept, "was": person})
+        write_json(faces_json(report))
         return
-    click.echo(f"{person} is {kept} now")
+    say_faces(report, "confirmed", dry_run=dry_run, unchanged="had no name, or one by you")
 
 
 @click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|FACE...", callback=expand)
+@click.option("--person", required=True, metavar="NAME", help="Who these faces are not.")
+@dry_run_option
 @json_option
 @click.pass_context
-def people(ctx: click.Context, *, as_json: bool) -> None:
-    """List the persons and how many faces carry their names.
+def reject(ctx: click.Context, targets: tuple[str, ...], *, person: str, dry_run: bool, as_json: bool) -> None:
+    """Say that faces, or all faces of a cluster, are not a person. It is remembered for ever.
+
+    The name goes off the faces that carry it, and neither clustering nor propagation brings them together again.
 
     \b
-    Example: photocluster people --json
+    Example: photocluster reject f345 --person "Madonna"
     """  # noqa: D301
+    from photocluster.pipeline.naming import reject as run
+
     with open_library(ctx) as library:
-        infos = library.names.persons()
+        report = run(library, targets, person, dry_run=dry_run)
     if as_json:
-        write_json(
-            [
-                {
-                    "name": info.name,
-                    "faces": info.faces,
-                    "photos": info.photos,
-                    "user": info.user,
-                    "imported": info.imported,
-                    "propagated": info.propagated,
-                }
-                for info in infos
-            ]
-        )
+        write_json(faces_json(report))
         return
-    columns = [("person", "left"), ("faces", "right"), ("photos", "right"), ("by you", "right")]
-    columns += [("imported", "right"), ("propagated", "right")]
-    show_table(columns, [(i.name, i.faces, i.photos, i.user, i.imported, i.propagated) for i in infos])
-    if not infos:
-        note('nobody is named yet. Name a cluster with: photocluster label 12 "NAME"')
+    say_faces(report, f"not {report.person}", dry_run=dry_run, unchanged="were so already")
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="FACE|CLUSTER|PERSON...", callback=expand)
+@click.option("--to", "name", required=True, metavar="NAME", help="Whose faces these are.")
+@dry_run_option
+@json_option
+@click.pass_context
+def move(ctx: click.Context, targets: tuple[str, ...], *, name: str, dry_run: bool, as_json: bool) -> None:
+    """Give faces to a person, whatever they were named before.
+
+    Other than label, it takes a cluster's faces that you named otherwise along.
+
+    \b
+    Example: photocluster move f345 f346 --to "Ann's sister"
+    """  # noqa: D301
+    from photocluster.pipeline.naming import move as run
+
+    with open_library(ctx) as library:
+        report = run(library, targets, name, dry_run=dry_run)
+    if as_json:
+        write_json(faces_json(report))
+        return
+    say_faces(report, f"to {report.person}", dry_run=dry_run, unchanged="were there already")

@@ -11,7 +11,7 @@ import numpy as np
 
 from photocluster.identification import VERIFICATION_THRESHOLD
 from photocluster.records import FaceRow, FloatArray, Source
-from photocluster.store import Assignment, Library
+from photocluster.store import Assignment, Decision, Library
 
 SAME_FACE_DISTANCE = 0.6
 """Two detections of an original and its edited version that are nearer than this are one face: rescaling to a third or
@@ -23,36 +23,66 @@ face has not moved. The place alone says nothing: another portrait may have been
 
 
 def carry_names(library: Library) -> int:
-    """Move the names and rejections of replaced photos to the new versions, as one event; return how many faces moved.
+    """Move the user's words on replaced photos to the new versions, as one event; return how many faces moved.
+
+    Names, rejections, covers, that a face is to be ignored, and that a photo is a mirror.
 
     A face that the new version does not show keeps its name, and its row. So does one whose new face the user has named
     otherwise already: both words stand.
     """
-    pairs = [
-        pair
-        for old, new in library.photos.replaced()
-        for pair in _same_faces(library.faces.of_photo(old), library.faces.of_photo(new), library.embeddings())
-    ]
-    if not pairs:
+    replaced = [(library.faces.of_photo(old), library.faces.of_photo(new)) for old, new in library.photos.replaced()]
+    if not replaced:
         return 0
-    assignments = library.names.assignments()
-    rejections: dict[int, list[int]] = {}
-    for face, person in library.names.rejections():
-        rejections.setdefault(face, []).append(person)
     moved = 0
-    with library.names.decide("carry", {"faces": len(pairs)}) as decision:
-        for old, new in pairs:
-            before = len(decision.changes)
-            said, there = _word(assignments, old), _word(assignments, new)
-            if said is not None and (there is None or there.person == said.person):
-                decision.unassign(old)
-                if there is None:
-                    decision.assign(new, said.person, said.source)
-            for person in rejections.get(old, ()):
-                decision.remove("rejection", {"face": old, "person": person})
-                decision.put("rejection", {"face": new, "person": person})
-            moved += len(decision.changes) > before
+    with library.names.decide("carry", {"photos": len(replaced)}) as decision:
+        carrying = _Carrying(library, decision)
+        for old_faces, new_faces in replaced:
+            carrying.mirror(old_faces, new_faces)
+            for old, new in _same_faces(old_faces, new_faces, library.embeddings()):
+                before = len(decision.changes)
+                carrying.face(old, new)
+                moved += len(decision.changes) > before
     return moved
+
+
+class _Carrying:
+    """What the user said before, and how it goes over."""
+
+    def __init__(self, library: Library, decision: Decision) -> None:
+        self._decision = decision
+        self._assignments = library.names.assignments()
+        self._ignored = library.names.ignored()
+        self._mirrors = library.names.mirrors()
+        self._covers = {info.cover: info.id for info in library.names.persons() if info.cover is not None}
+        self._rejections: dict[int, list[int]] = {}
+        for face, person in library.names.rejections():
+            self._rejections.setdefault(face, []).append(person)
+
+    def mirror(self, old: list[FaceRow], new: list[FaceRow]) -> None:
+        """Mark the new version of a mirror."""
+        if old and new and old[0].photo in self._mirrors:
+            self._decision.remove("mirror", {"photo": old[0].photo})
+            self._decision.put("mirror", {"photo": new[0].photo})
+
+    def face(self, old: int, new: int) -> None:
+        """Move what was said of a face to its new row, unless that is ignored."""
+        if new in self._ignored:
+            return
+        said, there = _word(self._assignments, old), _word(self._assignments, new)
+        if said is not None and (there is None or there.person == said.person):
+            self._decision.unassign(old)
+            if there is None:
+                self._decision.assign(new, said.person, said.source)
+            if old in self._covers:
+                self._decision.put("cover", {"person": self._covers[old], "face": new})
+        if old in self._ignored:
+            self._decision.remove("ignored", {"face": old})
+            if there is None:
+                self._decision.ignore(new, self._ignored[old].value)
+        for person in self._rejections.get(old, ()):
+            self._decision.remove("rejection", {"face": old, "person": person})
+            if there is None or there.person != person:
+                self._decision.reject(new, person)
 
 
 def _word(assignments: Mapping[int, Assignment], face: int) -> Assignment | None:

@@ -95,6 +95,18 @@ class Faces:
         found = self._database.execute(query).fetchall()
         return np.array([row[0] for row in found], dtype=np.float32), [row[1] for row in found]
 
+    def with_words(self) -> list[FaceRow]:
+        """Return the faces of which the user or an import said something, by face id; of replaced photos too."""
+        return self._face_rows(
+            "assignment.source != 'propagated' OR face.id IN (SELECT face FROM rejection) "
+            "OR face.id IN (SELECT face FROM ignored)",
+            (),
+        )
+
+    def of_hash(self, digest: str) -> list[FaceRow]:
+        """Return the faces of a photo by its hash, ignored ones and those of a replaced photo too."""
+        return self._face_rows("photo.hash = ?", (digest,))
+
     def of_photo(self, photo: int) -> list[FaceRow]:
         """Return the faces of a photo by its id, of a replaced photo too."""
         return self._face_rows("photo.id = ?", (photo,))

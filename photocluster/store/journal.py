@@ -142,6 +142,10 @@ class Decision:
         found = self._connection.execute(f"SELECT {', '.join(columns)} FROM {table} WHERE person = ?", (person,))
         return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
 
+    def waiting(self) -> list[Row]:
+        """Return the rows of the statements that wait for their faces."""
+        return [{"key": key, "entry": entry} for key, entry in self._connection.execute("SELECT * FROM waiting")]
+
     def named(self, name: str) -> int | None:
         """Return the id of the person that goes by a name or alias, or None."""
         return find_person(self._connection, name)

@@ -158,10 +158,11 @@ class Photos:
     def replaced(self) -> list[tuple[int, int]]:
         """Return (old photo id, new photo id) of replaced photos on which the user's word still stands."""
         return self._database.execute(
-            "SELECT DISTINCT photo.id, photo.replaced_by FROM photo JOIN face ON face.photo = photo.id "
+            "SELECT DISTINCT photo.id, photo.replaced_by FROM photo LEFT JOIN face ON face.photo = photo.id "
             "WHERE photo.replaced_by IS NOT NULL "
             "AND (face.id IN (SELECT face FROM assignment WHERE source != 'propagated') "
-            "OR face.id IN (SELECT face FROM rejection)) ORDER BY photo.id"
+            "OR face.id IN (SELECT face FROM rejection) OR face.id IN (SELECT face FROM ignored) "
+            "OR photo.hash IN (SELECT photo FROM mirror)) ORDER BY photo.id"
         ).fetchall()
 
     def mark_seen(self, file_ids: Sequence[int]) -> None:
@@ -221,6 +222,15 @@ class Photos:
         return [
             (digest, Path(os.fsdecode(path or b"")), faces) for digest, path, faces in self._database.execute(query)
         ]
+
+    def place(self, digest: str) -> tuple[str, bool]:
+        """Return one path of a photo by its hash ("" if none is known), and whether that file is missing."""
+        row = self._database.execute(
+            "SELECT file.path, file.missing FROM file JOIN photo ON photo.id = file.photo WHERE photo.hash = ? "
+            "ORDER BY file.missing, file.path LIMIT 1",
+            (digest,),
+        ).fetchone()
+        return ("", True) if row is None else (os.fsdecode(row[0]), bool(row[1]))
 
     def hash_of(self, path: Path) -> str | None:
         """Return the hash of the photo that a file held when it was last seen, or None."""

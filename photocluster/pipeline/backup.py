@@ -1,0 +1,299 @@
+r"""A backup: all that the user said, in one JSON file that outlives the library.
+
+It names photos by their content and faces by their place, so that it can be put on a fresh scan of the same photos, in
+other folders, by other models. The file is UTF-8 JSON, an object::
+
+    {
+      "format": "photocluster backup",
+      "version": 1,
+      "made_at": "2026-11-21T10:00:00+00:00",
+      "persons": [
+        {"name": "Ann", "aliases": ["Annie"], "born": "2010-05-01", "note": "", "hidden": false}
+      ],
+      "photos": [
+        {
+          "sha256": "9f86d0...",               of the file's content
+          "file": "/photos/2019/a.jpg",        where it was last seen; only to tell the user
+          "mirror": false,                     one person may appear in it more than once
+          "faces": [
+            {
+              "box": [0.41, 0.2, 0.53, 0.38],  x0 y0 x1 y1 of the upright photo, as shares of its width and height
+              "person": "Ann",                 or null
+              "source": "user",                or "imported"; null without a person
+              "cover": false,                  the face stands for the person
+              "not": ["Ben"],                  persons that it is not
+              "ignored": null                  or "stranger", "crowd", "statue", "drawing", "not-a-face"
+            }
+          ]
+        }
+      ]
+    }
+
+Faces of which nothing was said are left out, and so are propagated names: they follow from the others. Persons are
+listed by name, photos by hash, faces from top left. Bytes of a path that are not UTF-8 are written as ``\xNN``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from photocluster.errors import PhotoclusterError, StoreVersion, UsageError
+from photocluster.records import Box, FaceRow, Source
+from photocluster.store import IgnoredKind, Library
+
+FORMAT, VERSION = "photocluster backup", 1
+
+DIGITS = 6
+"""Digits of a box's shares: a hundredth of a pixel in a photo of 10,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPerson:
+    """A person of a backup."""
+
+    name: str
+    aliases: tuple[str, ...]
+    born: str | None
+    note: str
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFace:
+    """What was said of a face of a backup; `box` is in shares of the photo's width and height."""
+
+    box: Box
+    person: str | None
+    source: Source | None
+    cover: bool
+    rejected: tuple[str, ...]
+    ignored: IgnoredKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPhoto:
+    """A photo of a backup: its hash, where it was last seen, whether it is a mirror, and its faces."""
+
+    sha256: str
+    file: str
+    mirror: bool
+    faces: tuple[SavedFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """The content of a backup."""
+
+    persons: tuple[SavedPerson, ...]
+    photos: tuple[SavedPhoto, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSummary:
+    """What was written: the file, and how many persons, photos and faces."""
+
+    path: Path
+    persons: int
+    photos: int
+    faces: int
+
+
+def backup(library: Library, path: Path) -> BackupSummary:
+    """Write all that the user said to a file, in place of an earlier backup there.
+
+    Raises
+    ------
+    UsageError
+        The file is something else than a backup.
+    PhotoclusterError
+        It cannot be written.
+    """
+    if path.exists() and path.stat().st_size:
+        read_backup(path)
+    content = collect(library)
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **as_json(content),
+    }
+    _write(path, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    faces = sum(len(photo.faces) for photo in content.photos)
+    return BackupSummary(path, len(content.persons), len(content.photos), faces)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file at once or not at all, readable by its owner only."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise PhotoclusterError(f"{path}: the backup cannot be written ({error.strerror})") from error
+
+
+def collect(library: Library) -> Backup:
+    """Return all that the user said, with what waits from an earlier restore."""
+    infos = library.names.persons()
+    names = {info.id: info.name for info in infos}
+    persons = tuple(SavedPerson(i.name, i.aliases, i.born, i.note, i.hidden) for i in infos)
+    faces: defaultdict[str, list[SavedFace]] = defaultdict(list)
+    files: dict[str, str] = {}
+    mirrors = library.names.mirrors()
+    rejected: defaultdict[int, list[str]] = defaultdict(list)
+    for face, person in library.names.rejections():
+        rejected[face].append(names[person])
+    ignored = library.names.ignored()
+    covers = {info.cover for info in infos}
+    for row in library.faces.with_words():
+        said = row.source is not None and row.source is not Source.PROPAGATED
+        files[row.photo] = _text(row.path)
+        faces[row.photo].append(
+            SavedFace(
+                box=relative_box(row),
+                person=row.person if said else None,
+                source=row.source if said else None,
+                cover=row.face in covers,
+                rejected=tuple(rejected[row.face]),
+                ignored=ignored.get(row.face),
+            )
+        )
+    for entry in library.names.waiting().values():
+        files.setdefault(entry["photo"], entry["file"])
+        if entry["mirror"]:
+            mirrors.add(entry["photo"])
+        else:
+            faces[entry["photo"]].append(_waiting_face(entry, names))
+    photos = tuple(
+        SavedPhoto(digest, files.get(digest, ""), digest in mirrors, tuple(sorted(faces[digest], key=_place)))
+        for digest in sorted(mirrors | faces.keys())
+    )
+    return Backup(persons, photos)
+
+
+def _waiting_face(entry: Mapping[str, Any], names: Mapping[int, str]) -> SavedFace:
+    return SavedFace(
+        box=Box(*entry["box"]),
+        person=None if entry["person"] is None else names[entry["person"]],
+        source=None if entry["source"] is None else Source(entry["source"]),
+        cover=entry["cover"],
+        rejected=tuple(names[person] for person in entry["rejected"]),
+        ignored=None if entry["ignored"] is None else IgnoredKind(entry["ignored"]),
+    )
+
+
+def relative_box(row: FaceRow) -> Box:
+    """Return the box of a face as shares of the upright photo's width and height."""
+    box, width, height = row.detection.box, row.facts.width, row.facts.height
+    return Box(*(round(v, DIGITS) for v in (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)))
+
+
+def _place(face: SavedFace) -> tuple[float, float]:
+    return face.box.y0, face.box.x0
+
+
+def _text(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
+def as_json(content: Backup) -> dict[str, Any]:
+    """Return persons and photos as JSON values."""
+    return {
+        "persons": [
+            {"name": p.name, "aliases": list(p.aliases), "born": p.born, "note": p.note, "hidden": p.hidden}
+            for p in content.persons
+        ],
+        "photos": [
+            {
+                "sha256": photo.sha256,
+                "file": photo.file,
+                "mirror": photo.mirror,
+                "faces": [
+                    {
+                        "box": [face.box.x0, face.box.y0, face.box.x1, face.box.y1],
+                        "person": face.person,
+                        "source": face.source,
+                        "cover": face.cover,
+                        "not": list(face.rejected),
+                        "ignored": face.ignored,
+                    }
+                    for face in photo.faces
+                ],
+            }
+            for photo in content.photos
+        ],
+    }
+
+
+def read_backup(path: Path) -> Backup:
+    """Read a backup.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or is no backup.
+    StoreVersion
+        A newer photocluster wrote it.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no backup of photocluster ({error})") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UsageError(f'{path} is no backup of photocluster: it does not say "format": "{FORMAT}"')
+    if document.get("version") != VERSION:
+        raise StoreVersion(
+            f"{path} has version {document.get('version')} of the backup format, this photocluster knows {VERSION}: "
+            "update photocluster"
+        )
+    try:
+        return Backup(
+            tuple(_person(entry) for entry in document["persons"]),
+            tuple(_photo(entry) for entry in document["photos"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged: {type(error).__name__} {error}") from error
+
+
+def _person(entry: Mapping[str, Any]) -> SavedPerson:
+    born, note = entry["born"], entry["note"]
+    if not (isinstance(note, str) and (born is None or isinstance(born, str))):
+        raise TypeError(f"person {entry['name']}")
+    return SavedPerson(str(entry["name"]), tuple(map(str, entry["aliases"])), born, note, bool(entry["hidden"]))
+
+
+def _photo(entry: Mapping[str, Any]) -> SavedPhoto:
+    faces = tuple(_face(face) for face in entry["faces"])
+    return SavedPhoto(str(entry["sha256"]), str(entry["file"]), bool(entry["mirror"]), faces)
+
+
+def _face(entry: Mapping[str, Any]) -> SavedFace:
+    x0, y0, x1, y1 = (float(v) for v in entry["box"])
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"box {entry['box']}")
+    person = entry["person"]
+    return SavedFace(
+        box=Box(x0, y0, x1, y1),
+        person=None if person is None else str(person),
+        source=None if person is None else Source(entry["source"]),
+        cover=bool(entry["cover"]),
+        rejected=tuple(map(str, entry["not"])),
+        ignored=None if entry["ignored"] is None else IgnoredKind(entry["ignored"]),
+    )

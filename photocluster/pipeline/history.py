@@ -1,0 +1,70 @@
+"""Undo and redo: which event is meant, and taking it back."""
+
+from __future__ import annotations
+
+from photocluster.errors import UsageError
+from photocluster.store import Event, Library, TakenBack
+from photocluster.store.history import AUTOMATIC, REDO, UNDO
+
+
+def undo(library: Library, number: int | None = None, *, dry_run: bool = False) -> TakenBack:
+    """Take back the last decision that is in force, or that of a number.
+
+    A decision takes its rows back to what they were before it, propagated names included. One that later decisions
+    built on cannot be taken back by itself.
+
+    Raises
+    ------
+    UsageError
+        There is no such decision, it is undone already, or later ones stand in the way.
+    """
+    events = library.history.events()
+    if number is None:
+        wanted = [e for e in events if e.in_force and e.kind not in {UNDO, REDO} and e.kind not in AUTOMATIC]
+        if not wanted:
+            raise UsageError("there is nothing to undo; see: photocluster history")
+        return library.history.take_back(wanted[0], UNDO, dry_run=dry_run)
+    event = _event(events, number)
+    if not event.in_force:
+        raise UsageError(f"event {number} is undone already; to do it again: photocluster redo {number}")
+    if event.kind in {UNDO, REDO}:
+        opposite = REDO if event.kind == UNDO else UNDO
+        raise UsageError(
+            f"event {number} is one of {event.kind} itself; say: photocluster {opposite} {event.arguments['event']}"
+        )
+    return library.history.take_back(event, UNDO, dry_run=dry_run)
+
+
+def redo(library: Library, number: int | None = None, *, dry_run: bool = False) -> TakenBack:
+    """Do again what was undone last, or the undone event of a number.
+
+    Raises
+    ------
+    UsageError
+        Nothing was undone, or decisions were made since (then the number has to be given), or they stand in the way.
+    """
+    events = library.history.events()
+    undone = [event for event in events if event.kind == UNDO and event.in_force]
+    if number is not None:
+        _event(events, number)
+        undone = [event for event in undone if event.arguments["event"] == number]
+        if not undone:
+            raise UsageError(f"event {number} is not undone; see: photocluster history")
+        return library.history.take_back(undone[0], REDO, dry_run=dry_run)
+    if not undone:
+        raise UsageError("nothing was undone; see: photocluster history")
+    since = [e for e in events if e.id > undone[0].id and e.kind not in {UNDO, REDO} | AUTOMATIC]
+    if since:
+        number = undone[0].arguments["event"]
+        raise UsageError(
+            f"event {since[0].id} ({since[0].kind}) was decided since the last undo; to do event {number} again all "
+            f"the same: photocluster redo {number}"
+        )
+    return library.history.take_back(undone[0], REDO, dry_run=dry_run)
+
+
+def _event(events: list[Event], number: int) -> Event:
+    found = [event for event in events if event.id == number]
+    if not found:
+        raise UsageError(f"there is no event {number}; see: photocluster history")
+    return found[0]

@@ -1,0 +1,302 @@
+"""Putting a backup on a library: every name on the right face, and a list of what could not be placed.
+
+What has no face here is kept in the library and tried again at the next restore; a backup of this library holds it too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from photocluster.errors import UsageError
+from photocluster.pipeline.backup import Backup, SavedPerson, read_backup, relative_box
+from photocluster.pipeline.persons import add_alias
+from photocluster.records import Box, FaceRow, Source
+from photocluster.store import Decision, Library
+
+SAME_FACE_IOU = 0.5
+"""Boxes that overlap by half are one face: the criterion by which detections have been matched since PASCAL VOC
+(Everingham et al. 2010). Faces of two people that overlap by that much would have to lie on each other."""
+
+
+class Reason(StrEnum):
+    """Why a statement of a backup has no face here."""
+
+    NO_PHOTO = "the photo is not in this library"
+    EDITED = "the file holds another content now: the photo was edited"
+    NO_FACE = "no face was found at that place"
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A statement without a face: the photo's hash and last file, the box in shares, what was said, and why."""
+
+    photo: str
+    file: str
+    box: tuple[float, float, float, float] | None
+    said: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The backup and the user's word here differ, and the latter stands: what about, and what is said where."""
+
+    about: str
+    here: str
+    backup: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore did.
+
+    `placed` counts the faces of the backup that were found here, `changed` those of them of which something new is
+    known now; `new_persons` were made. `event` is None if nothing changed, or it was only tried.
+    """
+
+    event: int | None
+    new_persons: tuple[str, ...]
+    placed: int
+    changed: int
+    conflicts: tuple[Conflict, ...]
+    unplaced: tuple[Unplaced, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """What is said of a face, with ids in place of names; or that a photo is a mirror."""
+
+    photo: str
+    file: str
+    box: tuple[float, float, float, float] | None
+    person: int | None = None
+    source: str | None = None
+    cover: bool = False
+    rejected: tuple[int, ...] = ()
+    ignored: str | None = None
+    mirror: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.photo} {'mirror' if self.box is None else ' '.join(map(str, self.box))}"
+
+
+def restore(library: Library, path: Path | None = None, *, dry_run: bool = False) -> RestoreReport:
+    """Put the persons and decisions of a backup on the photos of a library, as one event.
+
+    A face is found by the photo's hash and by overlap of the boxes. What the user said in this library stands; where
+    the backup says otherwise it is listed. Restoring twice changes nothing.
+
+    Parameters
+    ----------
+    path
+        The backup; None tries again what an earlier restore could not place.
+
+    Raises
+    ------
+    UsageError, StoreVersion
+        The file is no backup that can be read.
+    """
+    content = Backup((), ()) if path is None else read_backup(path)
+    arguments = {"file": None if path is None else path.name}
+    with library.names.decide("restore", arguments, dry_run=dry_run) as decision:
+        restoring = _Restoring(library, decision)
+        restoring.persons(content.persons)
+        restoring.photos(_statements(content, decision) + _waiting(library))
+    return restoring.report(decision.event)
+
+
+def _statements(content: Backup, decision: Decision) -> list[_Statement]:
+    """Return what a backup says, with ids in place of names (persons that it does not list are made)."""
+    statements = []
+    for photo in content.photos:
+        if photo.mirror:
+            statements.append(_Statement(photo.sha256, photo.file, None, mirror=True))
+        for face in photo.faces:
+            box = face.box
+            statements.append(
+                _Statement(
+                    photo.sha256,
+                    photo.file,
+                    (box.x0, box.y0, box.x1, box.y1),
+                    None if face.person is None else decision.person(face.person),
+                    face.source,
+                    face.cover,
+                    tuple(sorted(decision.person(name) for name in face.rejected)),
+                    face.ignored,
+                )
+            )
+    return statements
+
+
+def _waiting(library: Library) -> list[_Statement]:
+    return [
+        _Statement(**{**entry, "box": entry["box"] and tuple(entry["box"]), "rejected": tuple(entry["rejected"])})
+        for entry in library.names.waiting().values()
+    ]
+
+
+def match_boxes(saved: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
+    """Return saved box -> found box, each at most once.
+
+    Pairs are dealt with by falling overlap, down to `SAME_FACE_IOU`. Of what is left, two boxes are one face if each
+    holds the other's centre and neither does so with any other box: detectors differ in how much of the head they take.
+    """
+    overlaps = sorted(
+        ((a.iou(b), i, j) for i, a in enumerate(saved) for j, b in enumerate(found)), key=lambda o: (-o[0], o[1:])
+    )
+    pairs: dict[int, int] = {}
+    for overlap, i, j in overlaps:
+        if overlap >= SAME_FACE_IOU and i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    left = [
+        (i, j)
+        for _, i, j in overlaps
+        if i not in pairs and j not in pairs.values() and _holds(saved[i], found[j]) and _holds(found[j], saved[i])
+    ]
+    alone = [pair for pair in left if sum(pair[0] == i or pair[1] == j for i, j in left) == 1]
+    return pairs | dict(alone)
+
+
+def _holds(outer: Box, inner: Box) -> bool:
+    return outer.contains((inner.x0 + inner.x1) / 2, (inner.y0 + inner.y1) / 2)
+
+
+class _Restoring:
+    """One restore, within its decision."""
+
+    def __init__(self, library: Library, decision: Decision) -> None:
+        self._library = library
+        self._decision = decision
+        self._before = {info.id for info in library.names.persons()}
+        self._hashes = library.photos.hashes()
+        self._conflicts: list[Conflict] = []
+        self._unplaced: list[Unplaced] = []
+        self._placed = self._changed = 0
+
+    def report(self, event: int | None) -> RestoreReport:
+        made = [
+            after["name"]
+            for table, before, after in self._decision.changes
+            if table == "person" and not before and after
+        ]
+        return RestoreReport(
+            event, tuple(made), self._placed, self._changed, tuple(self._conflicts), tuple(self._unplaced)
+        )
+
+    def persons(self, persons: Sequence[SavedPerson]) -> None:
+        """Make the persons that are not here, and fill in what is not known of the others."""
+        for saved in persons:
+            person = self._decision.person(saved.name)
+            row = dict(self._decision.get("person", {"id": person}) or {})
+            if person not in self._before:
+                row["hidden"] = int(saved.hidden)
+            for field, value in (("born", saved.born), ("note", saved.note)):
+                if not row[field]:
+                    row[field] = value
+                elif value and row[field] != value:
+                    self._conflicts.append(Conflict(f"{field} of {row['name']}", str(row[field]), value))
+            self._decision.put("person", row)
+            for alias in saved.aliases:
+                try:
+                    add_alias(self._decision, person, alias)
+                except UsageError:
+                    self._conflicts.append(Conflict(f'the alias "{alias}"', "somebody else's", row["name"]))
+
+    def photos(self, statements: Sequence[_Statement]) -> None:
+        by_photo: defaultdict[str, dict[str, _Statement]] = defaultdict(dict)
+        for statement in statements:
+            by_photo[statement.photo].setdefault(statement.key, statement)
+        self._names = {info.id: info.name for info in self._library.names.persons()}
+        for digest, of_photo in sorted(by_photo.items()):
+            self._photo(digest, list(of_photo.values()))
+
+    def _photo(self, digest: str, statements: list[_Statement]) -> None:
+        if digest not in self._hashes:
+            for statement in statements:
+                known = self._library.photos.hash_of(Path(statement.file)) if statement.file else None
+                self._wait(statement, Reason.EDITED if known else Reason.NO_PHOTO)
+            return
+        rows = self._library.faces.of_hash(digest)
+        for statement in statements:
+            if statement.mirror:
+                self._decision.put("mirror", {"photo": digest})
+                self._decision.remove("waiting", {"key": statement.key})
+        faces = [(statement, statement.box) for statement in statements if statement.box is not None]
+        pairs = match_boxes([Box(*box) for _, box in faces], [relative_box(row) for row in rows])
+        named_here = {row.person: row.face for row in rows if row.source in {Source.USER, Source.IMPORTED}}
+        mirror = self._decision.get("mirror", {"photo": digest}) is not None
+        for i, (statement, _) in enumerate(faces):
+            if i not in pairs:
+                self._wait(statement, Reason.NO_FACE)
+                continue
+            before = len(self._decision.changes)
+            row = rows[pairs[i]]
+            elsewhere = named_here.get(self._names.get(statement.person or -1))
+            twice = not mirror and elsewhere not in {None, row.face}
+            self._face(statement, row, twice=twice)
+            self._placed += 1
+            self._changed += len(self._decision.changes) > before
+            self._decision.remove("waiting", {"key": statement.key})
+
+    def _wait(self, statement: _Statement, reason: Reason) -> None:
+        """Keep a statement for later."""
+        self._unplaced.append(Unplaced(statement.photo, statement.file, statement.box, self._said(statement), reason))
+        entry = json.dumps(asdict(statement), sort_keys=True)
+        if self._decision.get("waiting", {"key": statement.key}) is None:
+            self._decision.put("waiting", {"key": statement.key, "entry": entry})
+
+    def _said(self, statement: _Statement) -> str:
+        parts = ["a mirror"] if statement.mirror else []
+        if statement.person is not None:
+            parts.append(self._names[statement.person])
+        parts += [f"not {self._names[person]}" for person in statement.rejected]
+        if statement.ignored is not None:
+            parts.append(f"ignored ({statement.ignored})")
+        return ", ".join(parts)
+
+    def _face(self, statement: _Statement, row: FaceRow, *, twice: bool) -> None:
+        """Say of a face what the statement says, unless the user said otherwise here."""
+        named = row.person if row.source in {Source.USER, Source.IMPORTED} else None
+        ignored = self._decision.get("ignored", {"face": row.face})
+        if statement.person is not None:
+            self._name(statement, row, statement.person, twice=twice)
+        for person in statement.rejected:
+            if named == self._names[person]:
+                self._differ(row, named, f"not {named}")
+            else:
+                self._decision.reject(row.face, person)
+        if statement.ignored is not None and ignored is None:
+            if named is not None:
+                self._differ(row, named, f"ignored ({statement.ignored})")
+            else:
+                self._decision.ignore(row.face, statement.ignored)
+
+    def _name(self, statement: _Statement, row: FaceRow, person: int, *, twice: bool) -> None:
+        """Give a face its name, unless the user's word here stands against it; an imported name gives way."""
+        name = self._names[person]
+        by_user = {Source.USER} if statement.source == Source.USER else {Source.USER, Source.IMPORTED}
+        stands = row.person if row.source in by_user else None
+        ignored = self._decision.get("ignored", {"face": row.face})
+        if ignored is not None:
+            self._differ(row, f"ignored ({ignored['kind']})", name)
+        elif stands is not None and stands != name:
+            self._differ(row, stands, name)
+        elif self._decision.get("rejection", {"face": row.face, "person": person}) is not None:
+            self._differ(row, f"not {name}", name)
+        elif twice:
+            self._differ(row, f"{name} is another face of this photo", name)
+        elif stands is None:
+            self._decision.assign(row.face, person, Source(statement.source or Source.USER))
+        named = self._decision.get("assignment", {"face": row.face})
+        is_cover = statement.cover and named is not None and named["person"] == person
+        if is_cover and self._decision.get("cover", {"person": person}) is None:
+            self._decision.put("cover", {"person": person, "face": row.face})
+
+    def _differ(self, row: FaceRow, here: str, backup: str) -> None:
+        self._conflicts.append(Conflict(f"f{row.face} in {row.path or row.photo[:12]}", here, backup))
