@@ -165,7 +165,7 @@ def clicks_intervals(
         total = float(multiplicity @ totals)
         values = {}
         for share in goals:
-            reached = np.flatnonzero(right >= share * total - 1e-9) if total else []
+            reached = np.flatnonzero((right >= share * total - 1e-9) & (total > 0))
             values[f"decisions.{share:g}"] = float(cost[reached[0]]) if len(reached) else float("nan")
         return values
 

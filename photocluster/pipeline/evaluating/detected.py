@@ -67,17 +67,20 @@ def evaluate_detection(
     labelled = parse_labelled_faces(text, source=str(boxes))
     root = Path(os.path.abspath(root))  # noqa: PTH100  resolve() would follow links
     paths = {image: Path(os.path.abspath(root / image)) for image in labelled}  # noqa: PTH100
-    known = read_files(list(paths.values()), root, material)
+    there = {path for path in paths.values() if path.is_file()}
+    if not there:
+        raise UsageError(
+            f"{boxes}: none of its {len(paths)} images is below {root}; give the folder that the paths in the column "
+            "image start from with --root"
+        )
+    known = read_files(sorted(there), root, material)
     photos = {
         image: DetectedPhoto(labelled[image], tuple(known.rows[i].detection.box for i in known.faces_of[path]))
         for image, path in paths.items()
         if path in known.faces_of
     }
     if not photos:
-        raise UsageError(
-            f"{boxes}: none of its {len(paths)} images could be read below {root}; give the folder that the paths in "
-            "the column image start from with --root"
-        )
+        raise UsageError(f"{boxes}: none of its images could be read; the first is {known.skipped[0][1]}")
     labels = [material.labels.of(paths[image], root) if material.labels else None for image in photos]
     everything = list(photos.values())
     false = {
@@ -89,7 +92,7 @@ def evaluate_detection(
         groups=detection_by_group(everything, [label.group if label else "" for label in labels], min_iou=min_iou),
         misses=tuple(miss for image, photo in photos.items() for miss in _misses(image, photo, min_iou)),
         false_positives=tuple(sorted(((i, n) for i, n in false.items() if n), key=lambda item: (-item[1], item[0]))),
-        skipped=known.skipped,
+        skipped=(*((path, "no such file") for path in paths.values() if path not in there), *known.skipped),
     )
 
 

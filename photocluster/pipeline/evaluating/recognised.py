@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from photocluster.evaluation import (
     verification_intervals,
 )
 from photocluster.evaluation.labels import BoolArray, DoubleArray
-from photocluster.identification import MARGIN, THRESHOLD, UNKNOWN, identify, one_person_per_photo
+from photocluster.identification import UNKNOWN, identify, one_person_per_photo
 from photocluster.pipeline.evaluating.known import KnownFaces, Material, read_files, subject_of
 from photocluster.records import IntArray
 
@@ -202,8 +203,8 @@ def evaluate_identification(
     known: KnownFaces,
     *,
     strangers: float,
-    threshold: float = THRESHOLD,
-    margin: float = MARGIN,
+    threshold: float | None = None,
+    margin: float | None = None,
     resamples: int,
     seed: int = 0,
 ) -> IdentificationEvaluation:
@@ -220,7 +221,7 @@ def evaluate_identification(
     strangers
         Share of the people held back, 0..1.
     threshold, margin
-        See `identification.identify`.
+        See `identification.identify`; None stands for its own default.
     resamples, seed
         Draws of the intervals (0: none), and the seed of these and of the split.
 
@@ -234,9 +235,9 @@ def evaluate_identification(
         raise UsageError("nobody has a second photo to be recognised in, and nobody was held back as a stranger")
     probes = np.setdiff1d(np.arange(len(known.identities)), split.gallery)
     gallery_people = known.identities[split.gallery]
-    answers = identify(
-        known.embeddings[probes], known.embeddings[split.gallery], gallery_people, threshold=threshold, margin=margin
-    )
+    given: dict[str, Any] = {"threshold": threshold, "margin": margin}
+    given = {name: value for name, value in given.items() if value is not None}
+    answers = identify(known.embeddings[probes], known.embeddings[split.gallery], gallery_people, **given)
     taken: dict[int, set[int]] = {}
     for photo, person in zip(known.photos[split.gallery].tolist(), gallery_people.tolist(), strict=True):
         taken.setdefault(photo, set()).add(person)
