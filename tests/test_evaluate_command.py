@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from itertools import combinations
@@ -34,7 +33,6 @@ from photocluster.pipeline.evaluating.known import subject_of
 from photocluster.records import Box, Detection, Face, FaceRow, PhotoFacts, Quality
 from photocluster.store import Library
 
-TEST_DATA = Path(os.environ.get("PHOTOCLUSTER_TEST_DATA", Path(__file__).parents[1] / "../shared/data"))
 REPOSITORY = Path(__file__).parents[1]
 SIDE = 64
 CENTRE, CORNER = (20, 20, 44, 44), (0, 0, 31, 31)  # the corner's is the larger, and does not hold the centre
@@ -571,12 +569,6 @@ def test_plots(suffix, tree, pairs, tmp_path, capsys):
 # -- real photos
 
 
-def real(folder):
-    if not (TEST_DATA / folder).exists():
-        pytest.skip(f"no real photos: {folder} is not below PHOTOCLUSTER_TEST_DATA")
-    return TEST_DATA / folder
-
-
 def part_of(folder, target, people, photos):
     """Link the first photos of some people into a tree of its own."""
     for person in people:
@@ -587,15 +579,15 @@ def part_of(folder, target, people, photos):
 
 
 @pytest.mark.slow
-def test_lfw_by_its_protocol(tmp_path, capsys):
-    lfw = real("sets/lfw")
+def test_lfw_by_its_protocol(data, tmp_path, capsys):
+    lfw = data / "sets/lfw"
     people = [p.name for p in sorted(lfw.iterdir()) if len(list(p.iterdir())) >= 4][:20]
     tree = part_of(lfw, tmp_path / "lfw", people, 4)
     has = {person: sorted(int(path.stem[-4:]) for path in (tree / person).iterdir()) for person in people}
     folds = [
         (
             [(a, *has[a][:2]), (a, *has[a][2:]), (b, *has[b][:2]), (b, *has[b][2:])],
-            [(a, has[a][k], other, has[other][k]) for k in range(4) for other in [people[(i + k + 2) % 20]]],
+            [(a, has[a][k], other, has[other][k]) for k in range(4) for other in [people[(2 * i + k + 1) % 20]]],
         )
         for i, (a, b) in enumerate(zip(people[::2], people[1::2], strict=True))
     ]
@@ -610,16 +602,16 @@ def test_lfw_by_its_protocol(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_detection_on_real_groups(capsys):
-    found = answer(capsys, "detect", real("detection_gt.tsv"), "--root", TEST_DATA)
+def test_detection_on_real_groups(data, capsys):
+    found = answer(capsys, "detect", data / "detection_gt.tsv")
     assert found["recall"] >= 0.9
     assert found["precision"] >= 0.85
 
 
 @pytest.mark.slow
-def test_the_tutorial_prints_its_accuracy():
+def test_the_tutorial_prints_its_accuracy(data):
     script = [sys.executable, REPOSITORY / "examples/celebrities.py"]
-    done = subprocess.run([*script, real("sets/celeb5")], check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*script, data / "sets/celeb5"], check=True, capture_output=True, text=True, timeout=300)
     lines = {line.split(":")[0].strip(): line.split(":")[1] for line in done.stdout.splitlines() if "right (" in line}
     right = {name: float(line.split("%")[0]) for name, line in lines.items()}
     assert right["SVM on new photos"] >= 90
