@@ -38,8 +38,10 @@ def offer(
     products: FloatArray,
     rows: IndexArray,
     columns: IndexArray,
-    row_squares: FloatArray,
-    column_squares: FloatArray,
+    row_names: IndexArray,
+    column_names: IndexArray,
+    row_norms: FloatArray,
+    column_norms: FloatArray,
     indices: IndexArray,
     squares: FloatArray,
     diagonal: int,
@@ -52,12 +54,14 @@ def offer(
     products
         (a, b) minus twice the dot products of row points and column points.
     rows, columns
-        (a,), (b,) which points these are.
-    row_squares, column_squares
+        (a,), (b,) which lists are theirs; `columns` is not used for one side.
+    row_names, column_names
+        (a,), (b,) the numbers by which the lists name these points; no point is offered to itself.
+    row_norms, column_norms
         (a,), (b,) squared norms.
     indices, squares
-        (n, k) the lists, nearest first: neighbours (-1 where there is none yet) and squared distances (inf there).
-        A pair that is already listed is not listed again.
+        (lists, k) nearest first: neighbours (-1 where there is none yet) and squared distances (inf there). A pair that is
+        already listed is not listed again.
     diagonal
         Column c is offered to row r only if c > r + diagonal; with -a or less all pairs are.
     sides
@@ -65,32 +69,36 @@ def offer(
     """
     last = indices.shape[1] - 1
     chunk = 32
-    limits = np.empty(len(columns), dtype=np.float32)
+    width = products.shape[1]
+    limits = np.empty(width, dtype=np.float32)
     limits[:] = -np.inf
     if sides == 2:
-        for c in range(len(columns)):
+        for c in range(width):
             limits[c] = squares[columns[c], last]
     for r in range(len(rows)):
         i = rows[r]
+        name = row_names[r]
         own = squares[i, last]
-        square = row_squares[r]
-        for block in range(max(0, r + diagonal + 1), len(columns), chunk):
-            end = min(block + chunk, len(columns))
+        square = row_norms[r]
+        for block in range(max(0, r + diagonal + 1), width, chunk):
+            end = min(block + chunk, width)
             # Views that start at zero: only then does the compiler use vector registers.
-            part, part_squares, part_limits = products[r, block:end], column_squares[block:end], limits[block:end]
+            part, part_norms, part_limits = products[r, block:end], column_norms[block:end], limits[block:end]
             hits = np.int32(0)
             for c in range(end - block):
-                hits += np.int32(square + part_squares[c] + part[c] <= max(own, part_limits[c]))
+                hits += np.int32(square + part_norms[c] + part[c] <= max(own, part_limits[c]))
             if hits == 0:
                 continue
             for c in range(end - block):
-                d = square + part_squares[c] + part[c]
+                d = square + part_norms[c] + part[c]
                 if not d <= max(own, part_limits[c]):
                     continue
-                j = columns[block + c]
-                for side in range(2):
-                    p, q = (i, j) if side == 0 else (j, i)
-                    if d > (own if side == 0 else part_limits[c]) or p == q:
+                other = column_names[block + c]
+                if other == name:
+                    continue
+                for side in range(sides):
+                    p, q = (i, other) if side == 0 else (columns[block + c], name)
+                    if d > (own if side == 0 else part_limits[c]):
                         continue
                     if d == squares[p, last] and q >= indices[p, last] >= 0:
                         continue
@@ -109,16 +117,22 @@ def offer(
                     if side == 0:
                         own = squares[i, last]
                     else:
-                        part_limits[c] = squares[j, last]
+                        part_limits[c] = squares[p, last]
 
 
-def combine(indices: IndexArray, squares: FloatArray, others: IndexArray, other_squares: FloatArray) -> None:
-    """Bring what the neighbour lists `others` know into the lists `indices`; (n, k) each, sorted by distance, then index."""
+def combine(
+    indices: IndexArray, squares: FloatArray, points: IndexArray, others: IndexArray, other_squares: FloatArray
+) -> None:
+    """Bring what the lists `others` (one for each of `points`) know into the lists `indices` (of all points).
+
+    All are (lists, k), sorted by distance, then index.
+    """
     last = indices.shape[1] - 1
-    for i in range(len(indices)):
+    for r in range(len(points)):
+        i = points[r]
         for u in range(last + 1):
-            q = others[i, u]
-            d = other_squares[i, u]
+            q = others[r, u]
+            d = other_squares[r, u]
             if q < 0 or d > squares[i, last] or (d == squares[i, last] and q >= indices[i, last] >= 0):
                 break
             listed = False

@@ -10,9 +10,10 @@ listed matters little.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from threading import Event
+from contextlib import contextmanager
+from threading import Event, Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ NEAR = 1.1
 
 CELL = 1000
 """Mean number of points in a cell: about one tile, so that few products are small."""
+
+CELL_ROWS = 256
+"""Rows of a tile within a cell: few, since what is below the diagonal is waste."""
 
 CELLS_OF_ALL, CELLS_OF_SPARSE = 4, 12
 """How many cells each point is in, in the first and the second round."""
@@ -99,29 +103,85 @@ def squared_norms(X: FloatArray) -> FloatArray:
     return squares
 
 
+def offer_pairs(
+    lists: tuple[IndexArray, FloatArray],
+    names: IndexArray,
+    norms: FloatArray,
+    products: FloatArray,
+    corner: tuple[int, int],
+    diagonal: int,
+) -> None:
+    """Offer the pairs of a tile, which begins at `corner`, to the lists of both its points; see `_kernels.offer`."""
+    (height, width), (row, column) = products.shape, corner
+    positions = np.arange(len(names), dtype=np.int32)
+    rows, columns = slice(row, row + height), slice(column, column + width)
+    _kernels.compiled(_kernels.offer)(
+        products,
+        positions[rows],
+        positions[columns],
+        names[rows],
+        names[columns],
+        norms[rows],
+        norms[columns],
+        *lists,
+        diagonal,
+        2,
+    )
+
+
+def offer_to_rows(
+    lists: tuple[IndexArray, FloatArray],
+    row_names: IndexArray,
+    column_names: IndexArray,
+    row_norms: FloatArray,
+    column_norms: FloatArray,
+    products: FloatArray,
+) -> None:
+    """Offer the pairs of a tile to the lists of its rows, which are in their order; see `_kernels.offer`."""
+    rows = np.arange(len(row_names), dtype=np.int32)
+    _kernels.compiled(_kernels.offer)(
+        products, rows, rows, row_names, column_names, row_norms, column_norms, *lists, -len(rows), 1
+    )
+
+
 class Search:
-    """Neighbour lists in the making: one pair of arrays for each thread, so that none waits for another."""
+    """Neighbour lists in the making.
+
+    A thread works on a copy of the lists that it needs and brings it back afterwards; which pairs end up in the lists does not
+    depend on who came first.
+    """
 
     def __init__(self, X: FloatArray, k: int) -> None:
         self.X = X
         self.norms = squared_norms(X)
         self.indices = np.full((len(X), k), -1, np.int32)
         self.squares = np.full((len(X), k), np.inf, np.float32)
-        self._lists: dict[int, tuple[IndexArray, FloatArray]] = {}
+        self._lock = Lock()
 
-    def compare(self, thread: int, rows: IndexArray, columns: IndexArray, diagonal: int) -> None:
-        """Offer pairs of points to the lists of both; see `_kernels.offer`."""
-        if thread not in self._lists:
-            self._lists[thread] = self.indices.copy(), self.squares.copy()
+    def compare(self, rows: IndexArray, columns: IndexArray) -> None:
+        """Offer all pairs of a row and a column to the lists of both; no point is in both."""
         products = (-2 * self.X[rows]) @ self.X[columns].T
-        _kernels.compiled(_kernels.offer)(
-            products, rows, columns, self.norms[rows], self.norms[columns], *self._lists[thread], diagonal, 2
-        )
+        names = np.concatenate([rows, columns])
+        with self._borrowed(names) as lists:
+            offer_pairs(lists, names, self.norms[names], products, (0, len(rows)), -len(rows))
 
-    def merge(self) -> None:
-        """Bring the threads' lists together."""
-        for number in list(self._lists):
-            _kernels.compiled(_kernels.combine)(self.indices, self.squares, *self._lists.pop(number))
+    def compare_all(self, points: IndexArray, height: int, stop: Event) -> None:
+        """Offer all pairs of these points to the lists of both, in tiles of so many rows."""
+        X = np.asarray(self.X[points])
+        with self._borrowed(points) as lists:
+            for start in range(0, len(points), height):
+                if stop.is_set():
+                    return
+                products = (-2 * X[start : start + height]) @ X[start:].T
+                offer_pairs(lists, points, self.norms[points], products, (start, start), 0)
+
+    @contextmanager
+    def _borrowed(self, points: IndexArray) -> Iterator[tuple[IndexArray, FloatArray]]:
+        with self._lock:
+            lists = self.indices[points], self.squares[points]
+        yield lists
+        with self._lock:
+            _kernels.compiled(_kernels.combine)(self.indices, self.squares, points, *lists)
 
     def explore(self, rows: IndexArray, progress: Progress | None) -> None:
         """Offer the neighbours of their neighbours to these points."""
@@ -154,37 +214,43 @@ class Search:
 
 
 def search_all(search: Search, progress: Progress | None) -> None:
-    """Compare all pairs of points, in tiles of the upper triangle."""
+    """Compare all pairs of points."""
     n = len(search.X)
     numbers = np.arange(n, dtype=np.int32)
 
     def task(row: int, column: int) -> Task:
-        def work(thread: int, stop: Event) -> None:
-            if not stop.is_set():
-                search.compare(thread, numbers[row : row + ROWS], numbers[column : column + COLUMNS], row - column)
+        def work(_thread: int, stop: Event) -> None:
+            if stop.is_set():
+                return
+            if column == row:
+                search.compare_all(numbers[row : row + ROWS], CELL_ROWS, stop)
+            else:
+                search.compare(numbers[row : row + ROWS], numbers[column : column + COLUMNS])
 
         return work
 
-    run([task(row, column) for row in range(0, n, ROWS) for column in range(row, n, COLUMNS)], progress)
-    search.merge()
+    tiles = [(row, column) for row in range(0, n, ROWS) for column in (row, *range(row + ROWS, n, COLUMNS))]
+    run([task(*tile) for tile in tiles], progress)
 
 
 def search_new(search: Search, old: int, progress: Progress | None) -> None:
-    """Compare the points from number `old` on with all before them."""
+    """Compare the points from number `old` on with all others."""
     n = len(search.X)
     numbers = np.arange(n, dtype=np.int32)
 
     def task(row: int, column: int) -> Task:
-        def work(thread: int, stop: Event) -> None:
-            if not stop.is_set():
-                rows, columns = numbers[row : row + ROWS], numbers[column : min(column + COLUMNS, row + ROWS)]
-                # Only columns before the row: the tile is turned over, so that it is the one after the diagonal.
-                search.compare(thread, columns, rows, column - row)
+        def work(_thread: int, stop: Event) -> None:
+            if stop.is_set():
+                return
+            if column == row:
+                search.compare_all(numbers[row : row + ROWS], CELL_ROWS, stop)
+            else:
+                search.compare(numbers[row : row + ROWS], numbers[column : min(column + COLUMNS, row)])
 
         return work
 
-    run([task(row, column) for row in range(old, n, ROWS) for column in range(0, row + ROWS, COLUMNS)], progress)
-    search.merge()
+    tiles = [(row, column) for row in range(old, n, ROWS) for column in (row, *range(0, row, COLUMNS))]
+    run([task(*tile) for tile in tiles], progress)
 
 
 def search_cells(search: Search, progress: Progress | None) -> None:
@@ -200,16 +266,12 @@ def _round(search: Search, points: IndexArray, multiple: int, progress: Progress
     cells = _cells(search.X, points, number, min(multiple, number), part(progress, 0.0, 0.3))
 
     def task(members: IndexArray) -> Task:
-        def work(thread: int, stop: Event) -> None:
-            for start in range(0, len(members), ROWS):
-                if stop.is_set():
-                    return
-                search.compare(thread, members[start : start + ROWS], members[start:], 0)
+        def work(_thread: int, stop: Event) -> None:
+            search.compare_all(members, CELL_ROWS, stop)
 
         return work
 
     run([task(members) for members in cells], part(progress, 0.3, 0.9))
-    search.merge()
     search.explore(points, part(progress, 0.9, 1.0))
 
 
@@ -250,48 +312,35 @@ def _nearest_centres(
     indices = np.full((len(points), count), -1, np.int32)
     squares = np.full((len(points), count), np.inf, np.float32)
     norms = squared_norms(centres)
-    numbers = np.arange(len(centres), dtype=np.int32) + ROWS  # no centre has the number of a row
+    numbers = np.arange(len(centres), dtype=np.int32)
 
     def task(start: int) -> Task:
         def work(_thread: int, stop: Event) -> None:
-            if stop.is_set():
-                return
-            block = slice(start, start + ROWS)
-            rows = np.arange(len(points[block]), dtype=np.int32)
-            products = (-2 * X[points[block]]) @ centres.T
-            zeros = np.zeros(len(rows), np.float32)  # a point's own norm is the same to all centres
-            offer = _kernels.compiled(_kernels.offer)
-            offer(products, rows, numbers, zeros, norms, indices[block], squares[block], -len(rows), 1)
+            if not stop.is_set():
+                block = slice(start, start + ROWS)
+                nowhere = np.full(len(points[block]), -1, np.int32)
+                zeros = np.zeros(len(nowhere), np.float32)  # a point's own norm is the same to all centres
+                products = (-2 * X[points[block]]) @ centres.T
+                offer_to_rows((indices[block], squares[block]), nowhere, numbers, zeros, norms, products)
 
         return work
 
     run([task(start) for start in range(0, len(points), ROWS)], progress)
-    return indices - ROWS
+    return indices
 
 
 def measured_recall(search: Search) -> tuple[float, float]:
     """Return the share of the true neighbours found, of all k and of those within `NEAR`, on a sample of points."""
     n, k = search.indices.shape
-    sample = np.sort(np.random.default_rng(0).choice(n, min(n, RECALL_SAMPLE), replace=False)).astype(np.int32)
-    found = np.full((len(sample), k + 1), -1, np.int32)  # the point itself is among them
-    squares = np.full((len(sample), k + 1), np.inf, np.float32)
+    numbers = np.arange(n, dtype=np.int32)
+    sample = np.sort(np.random.default_rng(0).choice(numbers, min(n, RECALL_SAMPLE), replace=False))
+    true = np.full((len(sample), k), -1, np.int32)
+    squares = np.full((len(sample), k), np.inf, np.float32)
     for start in range(0, n, COLUMNS):
-        columns = np.arange(start, min(start + COLUMNS, n), dtype=np.int32)
-        _kernels.compiled(_kernels.offer)(
-            (-2 * search.X[sample]) @ np.asarray(search.X[start : start + COLUMNS]).T,
-            np.arange(len(sample), dtype=np.int32),
-            columns + len(sample),
-            search.norms[sample],
-            search.norms[columns],
-            found,
-            squares,
-            -len(sample),
-            1,
-        )
-    found -= len(sample)
-    others = found != sample[:, None]
-    others[others.all(axis=1), -1] = False  # equal points may have crowded the point itself out
-    true, squares = found[others].reshape(-1, k), squares[others].reshape(-1, k)
+        columns = slice(start, start + COLUMNS)
+        products = (-2 * search.X[sample]) @ np.asarray(search.X[columns]).T
+        norms = search.norms[sample], search.norms[columns]
+        offer_to_rows((true, squares), sample, numbers[columns], *norms, products)
     hits = (search.indices[sample][:, None, :] == true[:, :, None]).any(axis=2)
     near = squares <= NEAR**2
     return float(hits.mean()), float(hits[near].mean()) if near.any() else 1.0
