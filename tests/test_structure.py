@@ -15,8 +15,8 @@ LEVELS = (
     {"errors", "records"},
     {
         "photos", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "_descent", "constraints",
-        "merging", "clustering", "assembly", "judgement", "identification", "evaluation", "thumbnails", "sheet_pages", "calibration",
-        "regions", "video",
+        "merging", "clustering", "assembly", "judgement", "identification", "evaluation", "thumbnails",
+        "sheet_pages", "calibration", "regions", "video",
     },
     {"models", "store", "contact_sheet", "tables"},
     {"pipeline"},

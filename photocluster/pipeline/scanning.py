@@ -22,7 +22,7 @@ from photocluster.photos import FoundFile, WalkProblem
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.recognition import PropagationReport, propagate
-from photocluster.pipeline.vanishing import away, mount_points, vanished
+from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
 from photocluster.records import DecodedPhoto
 from photocluster.store import FileState, Library, ScannedFile
 
@@ -128,7 +128,7 @@ def scan(
         names = ", ".join(map(str, roots))
         raise UsageError(f"there is no folder or file {names}; check the path, or mount the disk")
     with Library(folder, recipe=recipe(mirror=options.mirror), create=True) as library:
-        return _Scan(library, options, progress or (lambda _: None)).run(
+        return _Scan(library, options, progress or _silent).run(
             [Path(os.path.abspath(root)) for root in roots]  # noqa: PTH100  resolve() would follow links
         )
 
@@ -145,6 +145,7 @@ class _Scan:
         self.known = library.photos.hashes()
         self.seen: set[int] = set()
         self.reappeared: list[int] = []
+        self.found_again: list[str] = []
         self.batch: list[ScannedFile] = []
         self.commit_at = BATCH_PHOTOS
         self.busy = 0
@@ -182,11 +183,14 @@ class _Scan:
                     self._take(pending)
                 self._commit()
             except KeyboardInterrupt:
+                self.progress = _silent  # so that nothing of the caller's comes in between
                 for future in pending:
                     future.cancel()
-                while pending:
-                    self._take(pending)
-                self._commit()
+                try:
+                    while pending:
+                        self._take(pending)
+                finally:
+                    self._commit()
                 raise
 
     def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile]:
@@ -278,6 +282,7 @@ class _Scan:
             self.report.others += 1
         elif file.facts is None or file.photo in self.known:
             self.report.known += 1
+            self.found_again.append(file.photo or "")
         else:
             self.known.add(file.photo or "")
             self.report.photos += 1
@@ -320,7 +325,8 @@ class _Scan:
             for root, mount in not_mounted.items()
         ]
         here = [root for root in roots if root not in not_mounted]
-        self.report.missing = self.library.photos.mark_missing(vanished(self.library, here, self.seen))
+        gone = vanished(self.library, here, self.seen) + left_behind(self.library, self.found_again)
+        self.report.missing = self.library.photos.mark_missing(gone)
         self.report.carried = carry_names(self.library)
         first_new_face = self.library.photos.settled_rows()
         if self.options.propagate and self.library.rows > first_new_face:
@@ -334,6 +340,10 @@ class _Scan:
     def _tell(self) -> None:
         seconds = time.monotonic() - self.started
         self.progress(Progress(self.done, self.found, self.walked, self.report.photos, self.report.faces, seconds))
+
+
+def _silent(_: Progress) -> None:
+    """Take a scan's progress and show nothing."""
 
 
 def _usable_cores() -> int:

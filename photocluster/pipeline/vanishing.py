@@ -54,6 +54,14 @@ def vanished(library: Library, roots: Sequence[Path], seen: set[int]) -> list[in
     ]
 
 
+def left_behind(library: Library, hashes: Sequence[str]) -> list[int]:
+    """Return the ids of the files that are gone of photos that a scan found again elsewhere: they were moved.
+
+    These may lie anywhere, as when a whole folder was moved and only its new place is scanned.
+    """
+    return [file_id for file_id, path in library.photos.files_of(hashes) if _is_gone(path)]
+
+
 def _is_there(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110  Path.exists raises where a folder may not be entered
 

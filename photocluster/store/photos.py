@@ -179,6 +179,16 @@ class Photos:
         for file_id, path in self._database.execute(query, (start, below, after)):
             yield file_id, Path(os.fsdecode(path))
 
+    def files_of(self, hashes: Sequence[str]) -> Iterator[tuple[int, Path]]:
+        """Yield (id, path) of the files of some photos that are not marked missing."""
+        query = (
+            "SELECT file.id, file.path FROM file JOIN photo ON photo.id = file.photo "
+            "WHERE photo.hash = ? AND NOT missing"
+        )
+        for digest in dict.fromkeys(hashes):
+            for file_id, path in self._database.execute(query, (digest,)):
+                yield file_id, Path(os.fsdecode(path))
+
     def mark_missing(self, file_ids: Sequence[int]) -> int:
         """Mark files as vanished; return how many photos have no file left. Files that held no photo are forgotten."""
         with self._database.transaction():
