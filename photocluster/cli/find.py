@@ -56,9 +56,7 @@ def find(
         return
     if paths or null:
         end = b"\0" if null else b"\n"
-        click.get_binary_stream("stdout").write(
-            b"".join(os.fsencode(photo.path) + end for photo in found if not photo.missing)
-        )
+        click.echo(b"".join(os.fsencode(photo.path) + end for photo in found if not photo.missing), nl=False)
     else:
         columns = [("taken", "left"), ("with", "left"), ("photo", "left")]
         rows = [

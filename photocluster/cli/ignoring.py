@@ -89,7 +89,7 @@ def not_a_face(ctx: click.Context, targets: tuple[str, ...], *, dry_run: bool, a
     if as_json:
         write_json(faces_json(report))
         return
-    say_faces(report, "not a face", dry_run=dry_run)
+    say_faces(report, "marked as not a face", dry_run=dry_run)
 
 
 @click.command()

@@ -42,7 +42,7 @@ def listed(faces: Sequence[int]) -> str:
 
 def say(sentence: str, event: int | None, *, dry_run: bool) -> None:
     """Print what a decision did, and how to take it back."""
-    click.echo(f"would change: {sentence}" if dry_run else sentence)
+    click.echo(f"dry run: {sentence}" if dry_run else sentence)
     if event is not None:
         note(f"event {event}; to take it back: photocluster undo")
 

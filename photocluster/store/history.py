@@ -122,6 +122,7 @@ class History:
 
 
 _OF_FACES = frozenset({"assignment", "rejection", "ignored"})
+_OF_NAMES = frozenset({"person", "alias"})
 
 
 def row_key(table: str, row: Row) -> tuple[object, ...]:
@@ -136,43 +137,50 @@ class _Inverse:
         self._decision = decision
         self._changes = changes
         self._clashes: list[tuple[object, ...]] = []
+        self._made: list[int] = []
+        self._puts: list[tuple[str, Row]] = []
+        self._back = {before["id"] for table, before, _ in changes if table == "person" and before is not None}
 
     def apply(self) -> list[tuple[object, ...]]:
         """Apply the inverse; return the keys of the rows that stand in the way (then the decision must not be kept)."""
         self._decision.defer_references()
-        back = {row[0] for row in self._wanted_persons()}
-        removals: list[Row] = []
-        puts: list[tuple[str, Row]] = []
-        for table, before, after in self._changes:
-            key = row_key(table, before or after or {})
-            row = self._decision.standing(table, before)
-            current = self._decision.get(table, before or after or {})
-            if table == "person" and row is None:
-                if current == after:
-                    removals.append(current or {})
-                continue
-            if not _same(table, current, self._decision.standing(table, after)):
-                self._clashes.append(key)
-                continue
-            row = self._with_its_person(table, row, back)
-            if row is not None:
-                puts.append((table, row))
-            elif current is not None:
-                self._decision.remove(table, current)
-        for table, row in puts:
-            self._put(table, row)
-        for person in removals:
-            if not self._decision.is_spoken_of(person["id"]):
-                self._decision.remove_person(person["id"])
+        for change in self._changes:
+            self._sort_out(*change)
+        names = [(table, row) for table, row in self._puts if table in _OF_NAMES]
+        for table, row in self._puts:
+            if table not in _OF_NAMES:
+                self._decision.put(table, row)
+            elif table == "alias":
+                self._decision.remove(table, row)  # it may be somebody else's, who goes
+        for person in self._made:
+            if not self._decision.is_spoken_of(person):
+                self._decision.remove_person(person)
+        for table, row in names:
+            self._put_name(table, row)
         self._contradictions()
         return self._clashes
 
-    def _wanted_persons(self) -> list[tuple[int]]:
-        return [(before["id"],) for table, before, _ in self._changes if table == "person" and before is not None]
+    def _sort_out(self, table: str, before: Row | None, after: Row | None) -> None:
+        """Remove a row that was added, note one that is to be put back, or that it is not as the event left it."""
+        there = before or after or {}
+        row, left = self._decision.standing(table, before), self._decision.standing(table, after)
+        current = self._decision.get(table, there)
+        if table == "person" and row is None:
+            if current is not None and current == left:
+                self._made.append(current["id"])
+            return
+        if not _same(table, current, left):
+            self._clashes.append(row_key(table, there))
+            return
+        row = self._with_its_person(table, row)
+        if row is not None:
+            self._puts.append((table, row))
+        elif current is not None:
+            self._decision.remove(table, current)
 
-    def _with_its_person(self, table: str, row: Row | None, back: set[int]) -> Row | None:
+    def _with_its_person(self, table: str, row: Row | None) -> Row | None:
         """Return the row, unless its person is gone and does not come back: then a guess is dropped."""
-        if row is None or table == "person" or "person" not in row or row["person"] in back:
+        if row is None or table == "person" or "person" not in row or row["person"] in self._back:
             return row
         if self._decision.get("person", {"id": row["person"]}) is not None:
             return row
@@ -181,14 +189,12 @@ class _Inverse:
         self._clashes.append(("person", row["person"]))
         return None
 
-    def _put(self, table: str, row: Row) -> None:
-        """Put a row back, unless its name is somebody else's now."""
-        if table in {"person", "alias"}:
-            owner = row["id"] if table == "person" else row["person"]
-            holder = self._decision.named(row["key"])
-            if holder is not None and holder != owner:
-                self._clashes += [("person", holder), ("alias", row["key"])]
-                return
+    def _put_name(self, table: str, row: Row) -> None:
+        """Put a person or an alias back, unless that name is somebody else's now."""
+        holder = self._decision.named(row["key"])
+        if holder not in {None, row["id"] if table == "person" else row["person"]}:
+            self._clashes += [("person", holder), ("alias", row["key"])]
+            return
         self._decision.put(table, row)
 
     def _contradictions(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -286,6 +287,7 @@ class Photos:
                 self._database.execute("DELETE FROM face WHERE photo = ?", found)
                 self._database.execute("DELETE FROM file WHERE photo = ?", found)
                 self._database.execute("DELETE FROM photo WHERE id = ?", found)
+                self._database.execute("DELETE FROM waiting WHERE json_extract(entry, '$.photo') = ?", (digest,))
                 gone += faces
             self._forget_in_events(set(gone), set(hashes))
             left = [*json.loads(self._database.meta(CLEARING) or "[]"), *gone]
@@ -296,11 +298,17 @@ class Photos:
     def _forget_in_events(self, faces: set[int], hashes: set[str]) -> None:
         for event, text in self._database.execute("SELECT id, changes FROM event").fetchall():
             changes = json.loads(text)
-            rows = [change[1] or change[2] for change in changes]
-            kept = [
-                change
-                for change, row in zip(changes, rows, strict=True)
-                if row.get("face") not in faces and row.get("photo") not in hashes
-            ]
-            if len(kept) < len(changes):
-                self._database.execute("UPDATE event SET changes = ? WHERE id = ?", (json.dumps(kept), event))
+            kept = [_without(change, faces, hashes) for change in changes]
+            if kept != changes:
+                left = [change for change in kept if change[1] or change[2]]
+                self._database.execute("UPDATE event SET changes = ? WHERE id = ?", (json.dumps(left), event))
+
+
+def _without(change: list[Any], faces: set[int], hashes: set[str]) -> list[Any]:
+    """Return a change of an event without the rows that concern these faces and photos."""
+    table, *rows = change
+    kept = []
+    for row in rows:
+        photo = json.loads(row["entry"])["photo"] if row and table == "waiting" else row and row.get("photo")
+        kept.append(None if row and (row.get("face") in faces or photo in hashes) else row)
+    return [table, *kept]
