@@ -12,7 +12,8 @@ A library is one folder, mode 0700, with two files:
       its faces then stand for nothing of their own any more, unless the user named one that the new photo does not
       show;
     - ``file.state``: 'photo' (``photo`` says which), 'failed' (``error`` says why), 'other' (not a photo): a second
-      scan reads none of them again while size and modification time stay;
+      scan reads none of them again while size and modification time stay; ``mtime_ns`` is -1 where the file could not
+      be read, which says nothing of the file: it is tried again at each scan;
     - ``face.id`` is the row number in the matrix; ``face.landmarks`` is 5 x 2 little-endian float32, x before y;
     - names: ``person.key`` is the case-folded NFKC form of ``person.name``, so that one name is one person; ``born`` is
       an ISO date; ``hidden`` persons are not listed. ``alias`` holds other names of a person under that kind of key,
@@ -29,7 +30,10 @@ A library is one folder, mode 0700, with two files:
     - ``cluster``: every number ever given, and the run in which it was born and in which it died; ``membership``
       belongs to the newest run; a face of no cluster is noise or new (then it is not in ``membership`` at all; noise
       has a null cluster);
-    - ``meta``: ``recipe`` (JSON; see `records.Recipe`), ``rows`` (committed rows of the matrix), ``created_at``.
+    - ``meta``: ``recipe`` (JSON; see `records.Recipe`), ``rows`` (committed rows of the matrix), ``created_at``;
+      ``settled``: how many rows there were when a scan last came to its end, so that the faces of one that was
+      interrupted are still new to the next; ``mounts``: JSON object, root -> mount point that held it at the last scan;
+      ``clearing``: JSON list of rows that a forgotten photo left to be zeroed, while that has not been done.
 
 ``embeddings.npy``
     A NumPy file, format 1.0, of shape (rows, 128), little-endian float32, C order. Row i is the face with id i. Its
