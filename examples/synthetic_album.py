@@ -1,6 +1,7 @@
 """Synthetic albums: embeddings of people who follow the distances measured on real faces.
 
-Distances follow the table of SFace's embeddings of all of LFW, model's mean subtracted (share of pairs within a distance):
+Distances follow the table of SFace's embeddings of all of LFW, model's mean subtracted (share of pairs within a
+distance):
 
 ========  =========  ==============
 distance  same       different
@@ -13,9 +14,9 @@ distance  same       different
 1.20      .998       1.5e-3
 ========  =========  ==============
 
-A person is a direction; a face is that direction times its quality plus a random direction of its own. All directions are
-Gaussian with a falling spectrum of 128 variances that amounts to 111 equal ones (real faces: 97), and each person has one of
-200 looks in common with others, which gives the right column with its tail;
+A person is a direction; a face is that direction times its quality plus a random direction of its own. All directions
+are Gaussian with a falling spectrum of 128 variances that amounts to 111 equal ones (real faces: 97), and each person
+has one of 200 looks in common with others, which gives the right column with its tail;
 qualities are a person's own minus an exponential variate, which gives the left one with its tail. Besides:
 
 - a share of the faces are strangers, each seen once; the others are of people whose numbers of faces follow Zipf's law;
@@ -147,7 +148,7 @@ def _repeat(
 
 
 def measured_table(n: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the shares of same and of different pairs within each of `DISTANCES`, of people and strangers without repeats."""
+    """Return the shares of same and of different pairs within each of `DISTANCES`, in an album without repeats."""
     album = synthetic_album(n, seed, relatives=0.0, copies=0.0, bursts=0.0)
     X, people = album.embeddings, album.people
     limits = 1 - np.array(DISTANCES) ** 2 / 2

@@ -1,8 +1,8 @@
 """The inner loops of `graph` and `hierarchy`, written as plain Python functions on arrays.
 
-`compiled` turns one of them into machine code with numba, once per process and from a cache on disk after the first run; small
-inputs call the plain function instead, so that a library of a few hundred faces never waits for numba's import.
-Each kernel is self-contained (it calls no other), works in place, and releases the GIL when compiled.
+`compiled` turns one of them into machine code with numba, once per process and from a cache on disk after the first
+run; small inputs call the plain function instead, so that a library of a few hundred faces never waits for numba's
+import. Each kernel is self-contained (it calls no other), works in place, and releases the GIL when compiled.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def compiled(kernel: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})(kernel))
 
 
-def offer(
+def offer(  # noqa: C901, PLR0912 (a kernel calls no other function)
     products: FloatArray,
     rows: IndexArray,
     columns: IndexArray,
@@ -60,8 +60,8 @@ def offer(
     row_norms, column_norms
         (a,), (b,) squared norms.
     indices, squares
-        (lists, k) nearest first: neighbours (-1 where there is none yet) and squared distances (inf there). A pair that is
-        already listed is not listed again.
+        (lists, k) nearest first: neighbours (-1 where there is none yet) and squared distances (inf there). A pair
+        that is already listed is not listed again.
     diagonal
         Column c is offered to row r only if c > r + diagonal; with -a or less all pairs are.
     sides
@@ -149,7 +149,7 @@ def combine(
             indices[i, t] = q
 
 
-def explore(
+def explore(  # noqa: C901 (a kernel calls no other function)
     X: FloatArray,
     norms: FloatArray,
     rows: IndexArray,
@@ -305,7 +305,8 @@ def link(
     following
         (n,) receives the point after each in an order in which every node's points stand together; -1 at the ends.
     joint
-        (n,) receives the position, among the kept edges, of the one that brought each point and its following one together.
+        (n,) receives the position, among the kept edges, of the one that brought each point and its following one
+        together.
 
     Returns
     -------
@@ -346,7 +347,7 @@ def link(
     return count
 
 
-def condense(
+def condense(  # noqa: C901, PLR0912 (a kernel calls no other function)
     children: NDArray[np.int64],
     heights: DoubleArray,
     sizes: NDArray[np.int64],
@@ -360,7 +361,8 @@ def condense(
     """Walk a linkage from its root and note where clusters of at least `min_cluster_size` split and where points leave.
 
     Merges at one height are one merge of all their parts. Outputs, in place: `point_cluster`, `point_lambda` (n,) the
-    cluster that each point leaves and at what 1 / distance; `parent`, `birth`, `size` (n,) of each cluster, parents first.
+    cluster that each point leaves and at what 1 / distance; `parent`, `birth`, `size` (n,) of each cluster, parents
+    first.
 
     Returns
     -------

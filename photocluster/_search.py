@@ -1,10 +1,10 @@
 """Search for nearest neighbours: tiles of all pairs, or of the pairs that share a cell. Private to `graph`.
 
-The approximate search has two rounds. Each divides its points into the cells of k-means centres, every point into several, and compares
-all points of a cell; then each point looks at its neighbours' neighbours. The first round is of all points. The second
-is of those that have not found k neighbours within `NEAR`: strangers and people with few faces, whose neighbours no other
-neighbour leads to, and who thus need more cells. Neighbours that are further off than `NEAR` are other people, and which of them are
-listed matters little.
+The approximate search has two rounds. Each divides its points into the cells of k-means centres, every point into
+several, and compares all points of a cell; then each point looks at its neighbours' neighbours. The first round is of
+all points. The second is of those that have not found k neighbours within `NEAR`: strangers and people with few faces,
+whose neighbours no other neighbour leads to, and who thus need more cells. Neighbours that are further off than `NEAR`
+are other people, and which of them are listed matters little.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ ROWS, COLUMNS = 1024, 8192
 """Tile of one matrix product: 32 MB of float32 a thread; smaller ones were up to a quarter slower in OpenBLAS."""
 
 MAX_THREADS = 8
-"""Each thread has neighbour lists of its own, so more of them cost memory."""
+"""More threads would mostly wait for memory and for the lists' lock."""
 
 NEAR = 1.1
-"""Distance within which neighbours are likely the same person: 99.2 % of same and 0.003 % of different pairs (SFace on LFW)."""
+"""Distance within which neighbours are likely the same person: 99.2 % of same and 0.003 % of different pairs (SFace on
+LFW)."""
 
 CELL = 1000
 """Mean number of points in a cell: about one tile, so that few products are small."""
@@ -68,7 +69,7 @@ def run(tasks: Sequence[Task], progress: Progress | None = None) -> None:
 
     BLAS is held to one thread meanwhile. An exception, Ctrl-C included, stops all tasks and is raised.
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     stop = Event()
     free = list(range(thread_count()))
@@ -147,8 +148,8 @@ def offer_to_rows(
 class Search:
     """Neighbour lists in the making.
 
-    A thread works on a copy of the lists that it needs and brings it back afterwards; which pairs end up in the lists does not
-    depend on who came first.
+    A thread works on a copy of the lists that it needs and brings it back afterwards; which pairs end up in the lists
+    does not depend on who came first.
     """
 
     def __init__(self, X: FloatArray, k: int) -> None:
@@ -198,7 +199,7 @@ class Search:
         run([task(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)], progress)
 
     def finish(self) -> tuple[IndexArray, FloatArray]:
-        """Return the lists with exact distances (products of float32 lose near ones), sorted by distance, then index."""
+        """Return the lists, sorted by distance, then index, with exact distances: products lose near ones."""
         kernel = _kernels.compiled(_kernels.polish)
         distances = self.squares
 
@@ -262,7 +263,9 @@ def search_cells(search: Search, progress: Progress | None) -> None:
 
 
 def _round(search: Search, points: IndexArray, multiple: int, progress: Progress | None) -> None:
-    number = max(1, round(multiple * len(points) / CELL))
+    if not len(points):
+        return
+    number = min(len(points), max(1, round(multiple * len(points) / CELL)))
     cells = _cells(search.X, points, number, min(multiple, number), part(progress, 0.0, 0.3))
 
     def task(members: IndexArray) -> Task:

@@ -1,13 +1,13 @@
 """The neighbour graph of embeddings, and the minimum spanning tree of their mutual reachability distance.
 
-Both are what HDBSCAN needs of the data (Campello, Moulavi and Sander 2013); the rest works on the tree alone (`hierarchy`).
-The mutual reachability distance of two points is the greatest of their distance and their two core distances; the core
-distance of a point is the distance to its `min_samples`-th nearest other point, as hdbscan counts (scikit-learn counts the
-point itself, so its 5 is this 4).
+Both are what HDBSCAN needs of the data (Campello, Moulavi and Sander 2013); the rest works on the tree alone
+(`hierarchy`). The mutual reachability distance of two points is the greatest of their distance and their two core
+distances; the core distance of a point is the distance to its `min_samples`-th nearest other point, as hdbscan counts
+(scikit-learn counts the point itself, so its 5 is this 4).
 
-Memory grows with n * k, never with n * n: distances come in tiles, each one matrix product of two blocks of rows, so `X` may
-be memory-mapped. Each of a few Python threads has its own tiles and its own neighbour lists, with BLAS held to one thread:
-that beats BLAS's own threads, and the result does not depend on their number.
+Memory grows with n * k, never with n * n: distances come in tiles, each one matrix product of two blocks of rows, so
+`X` may be memory-mapped. A few Python threads share the tiles, with BLAS held to one thread each: that beats BLAS's own
+threads, and the result does not depend on their number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from photocluster import _kernels
 from photocluster._search import (
     COLUMNS,
-    NEAR,
     ROWS,
     IndexArray,
     Progress,
@@ -134,8 +133,8 @@ def neighbour_graph(
 def extend_graph(graph: NeighbourGraph, X: FloatArray, *, progress: Progress | None = None) -> NeighbourGraph:
     """Return the graph of more points: new ones get neighbours, and old ones those of the new that are nearer.
 
-    Every new point is compared with all others, so an exact graph stays exact. Where so many are new that a new graph costs
-    less, a new one is made.
+    Every new point is compared with all others, so an exact graph stays exact. Where so many are new that a new graph
+    costs less, a new one is made.
 
     Parameters
     ----------
@@ -176,8 +175,8 @@ def spanning_tree(
     """Return a minimum spanning tree under the mutual reachability distance.
 
     With an exact graph it is one of all pairs, with an approximate graph one of the graph's pairs, whose components are
-    joined by close pairs of points. Where several trees are minimal, the choice follows the order of the rows; the sorted
-    weights, and the components at every distance, are the same for all of them.
+    joined by close pairs of points. Where several trees are minimal, the choice follows the order of the rows; the
+    sorted weights, and the components at every distance, are the same for all of them.
 
     Parameters
     ----------
@@ -403,7 +402,7 @@ def _certify(forest: _Forest, reach: FloatArray, progress: Progress | None) -> N
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Certifier:
-    """The search for pairs nearer than their path in the tree; rows and columns are positions in the order of leaves."""
+    """The search for pairs nearer than their path in the tree; rows and columns are positions among the leaves."""
 
     X: FloatArray
     squares: FloatArray

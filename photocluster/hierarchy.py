@@ -1,12 +1,13 @@
 """HDBSCAN's hierarchy: from a spanning tree to single linkage, condensed tree and selected clusters.
 
-Definitions are those of hdbscan (McInnes, Healy and Astels 2017; Campello et al. 2015 for excess of mass and GLOSH), with three
-differences, each of which makes the answer independent of the order of the points or fit small libraries:
+Definitions are those of hdbscan (McInnes, Healy and Astels 2017; Campello et al. 2015 for excess of mass and GLOSH),
+with three differences, each of which makes the answer independent of the order of the points or fit small libraries:
 
-- Merges at one distance are one merge of all their parts, as in the definition of the hierarchy. hdbscan takes them two by two in
-  an order that is arbitrary, and mutual reachability distances are often equal. For the same reason the partition does not
-  depend on which of several minimum spanning trees was found.
-- `select` can cut the tree at an absolute distance; each component that is left has a root that can itself be a cluster.
+- Merges at one distance are one merge of all their parts, as in the definition of the hierarchy. hdbscan takes them
+  two by two in an order that is arbitrary, and mutual reachability distances are often equal. For the same reason the
+  partition does not depend on which of several minimum spanning trees was found.
+- `select` can cut the tree at an absolute distance; each component that is left has a root that can itself be a
+  cluster.
 - A point beside a cluster of infinite density (equal points) has the outlier score 1, the limit, where hdbscan has nan.
 
 Density is called lambda: 1 / distance.
@@ -82,8 +83,8 @@ def single_linkage(tree: SpanningTree) -> DoubleArray:
 
     Returns
     -------
-    float64 (n - 1, 4): the two nodes that merge (points are 0..n - 1, the merge in row i makes node n + i), their distance,
-    and the number of points. Row by row the distance does not fall.
+    float64 (n - 1, 4): the two nodes that merge (points are 0..n - 1, the merge in row i makes node n + i), their
+    distance, and the number of points. Row by row the distance does not fall.
 
     Raises
     ------
@@ -147,12 +148,12 @@ def select(
         A cluster that splits off at a smaller distance than this is replaced by an ancestor (hdbscan's
         `cluster_selection_epsilon`).
     allow_single_cluster
-        Whether the root may be a cluster; as in hdbscan it then holds only its densest points, or with `epsilon` those that
-        leave it at no more than that distance.
+        Whether the root may be a cluster; as in hdbscan it then holds only its densest points, or with `epsilon` those
+        that leave it at no more than that distance.
     max_distance
-        Merges at more than this distance count for nothing: each component below it is a tree of its own, whose root may be a
-        cluster (whatever `allow_single_cluster` says) and is born at this distance. Points that leave at a greater distance
-        are noise.
+        Merges at more than this distance count for nothing: each component below it is a tree of its own, whose root
+        may be a cluster (whatever `allow_single_cluster` says) and is born at this distance. Points that leave at a
+        greater distance are noise.
 
     Raises
     ------
@@ -201,7 +202,7 @@ def _forest(condensed: CondensedTree, floor: float, *, roots_selectable: bool) -
     alive[leaves] = True
     roots = (condensed.birth < floor) | (np.arange(count) == 0)
     birth = np.maximum(condensed.birth, floor)
-    stability = np.bincount(leaves, (leaving - birth[leaves]) * weight, minlength=count)
+    stability = np.bincount(leaves, (leaving - birth[leaves]) * weight, minlength=count).astype(np.float64)
     return _Clusters(
         parent=np.where(roots, -1, condensed.parent),
         birth=birth,
@@ -225,7 +226,7 @@ def _excess_of_mass(forest: _Clusters) -> NDArray[np.bool_]:
     covered = [False] * len(best)
     for cluster, above in enumerate(parent):
         covered[cluster] = above >= 0 and (covered[above] or chosen[above])
-    return np.array(chosen) & ~np.array(covered)
+    return np.array(chosen, dtype=np.bool_) & ~np.array(covered, dtype=np.bool_)
 
 
 def _leaves(forest: _Clusters) -> NDArray[np.bool_]:
@@ -262,10 +263,9 @@ def _thin_root(condensed: CondensedTree, owner: IntArray, chosen: NDArray[np.boo
     if not chosen[0]:
         return
     values = condensed.point_lambda
-    own = condensed.point_cluster == 0
-    splits = condensed.birth[condensed.parent == 0]
-    least = 1 / epsilon if epsilon > 0 else max(values[own].max(initial=0.0), splits.max(initial=0.0))
-    owner[own & (values < least)] = -1
+    direct, splits = values[condensed.point_cluster == 0], condensed.birth[condensed.parent == 0]
+    least = 1 / epsilon if epsilon > 0 else max(direct.max(initial=0.0), splits.max(initial=0.0))
+    owner[(owner == 0) & (values < least)] = -1
 
 
 def _flat(condensed: CondensedTree, forest: _Clusters, owner: IntArray, chosen: NDArray[np.bool_]) -> Selection:
@@ -298,7 +298,7 @@ def _outlier_scores(condensed: CondensedTree) -> DoubleArray:
     highest = np.array(densest)[condensed.point_cluster]
     values = condensed.point_lambda
     with np.errstate(invalid="ignore", divide="ignore"):
-        scores = (highest - values) / highest
+        scores = np.asarray((highest - values) / highest)
     scores[np.isinf(highest)] = 1.0
     scores[(highest == 0) | np.isinf(values)] = 0.0
     return scores

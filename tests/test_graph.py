@@ -1,0 +1,232 @@
+"""The neighbour graph and the spanning tree, against brute force and hdbscan's own code."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from photocluster import _search, graph
+from photocluster.graph import extend_graph, neighbour_graph, spanning_tree
+
+
+def album(n, seed=0, people=20):
+    """Unit vectors: blobs, three tenths strangers, and a few exact copies."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((people, 32))
+    X = centres[rng.integers(people, size=n)] + 0.7 * rng.standard_normal((n, 32))
+    strangers = rng.random(n) < 0.3
+    X[strangers] = rng.standard_normal((strangers.sum(), 32))
+    X[: n // 20] = X[n // 20 : n // 20 * 2]
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+
+
+def brute(X, k):
+    distances = cdist(X.astype(np.float64), X.astype(np.float64)).astype(np.float32)
+    np.fill_diagonal(distances, np.inf)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(distances, order, axis=1)
+
+
+def reference_weights(X, min_samples):
+    from hdbscan._hdbscan_linkage import mst_linkage_core
+    from hdbscan._hdbscan_reachability import mutual_reachability
+
+    points = X.astype(np.float64)
+    return np.sort(mst_linkage_core(mutual_reachability(cdist(points, points), min_samples))[:, 2])
+
+
+@pytest.fixture
+def tiled(monkeypatch):
+    """Small inputs take the way of large ones, in tiles that do not divide the points evenly."""
+    monkeypatch.setattr(graph, "SMALL", 0)
+    for module in (graph, _search):
+        monkeypatch.setattr(module, "ROWS", 64)
+        monkeypatch.setattr(module, "COLUMNS", 150)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_tiny(n):
+    X = album(40)[:n]
+    found = neighbour_graph(X, 5)
+    assert found.indices.shape == found.distances.shape == (n, max(0, min(5, n - 1)))
+    assert (found.indices.dtype, found.distances.dtype) == (np.int32, np.float32)
+    tree = spanning_tree(X, found, min_samples=5)
+    assert tree.edges.shape == (max(0, n - 1), 2)
+    assert tree.weights.shape == (max(0, n - 1),)
+
+
+@pytest.mark.parametrize("n", [2, 3, 300])
+def test_equal_points(n, tiled):
+    X = np.repeat(album(40)[:1], n, axis=0)
+    found = neighbour_graph(X, 4)
+    assert (found.distances == 0).all()
+    assert (found.indices != np.arange(n)[:, None]).all()
+    tree = spanning_tree(X, found, min_samples=2)
+    assert len(tree.weights) == n - 1
+    assert (tree.weights == 0).all()
+
+
+@pytest.mark.parametrize("way", ["dense", "tiled"])
+@pytest.mark.parametrize("n", [65, 700])
+def test_exact_graph_is_brute_force(way, n, request):
+    if way == "tiled":
+        request.getfixturevalue("tiled")
+    X = album(n)
+    found = neighbour_graph(X, 7)
+    order, distances = brute(X, 7)
+    assert found.exact
+    assert found.recall is None
+    np.testing.assert_allclose(found.distances, distances, atol=1e-6)
+    clear = np.ones_like(order, dtype=bool)  # neighbours that no other is as near as
+    clear[:, 1:] &= np.diff(distances, axis=1) > 1e-6
+    clear[:, :-1] &= np.diff(distances, axis=1) > 1e-6
+    clear[:, -1] = False
+    np.testing.assert_array_equal(found.indices[clear], order[clear])
+
+
+@pytest.mark.parametrize("way", ["dense", "tiled"])
+@pytest.mark.parametrize("min_samples", [1, 2, 5])
+def test_tree_has_hdbscans_weights(way, min_samples, request):
+    if way == "tiled":
+        request.getfixturevalue("tiled")
+    X = album(700, min_samples)
+    tree = spanning_tree(X, neighbour_graph(X, 6), min_samples=min_samples)
+    np.testing.assert_allclose(tree.weights, reference_weights(X, min_samples), atol=1e-6)
+
+
+@pytest.mark.usefixtures("tiled")
+def test_tree_of_points_whose_lists_do_not_leave_their_blob():
+    rng = np.random.default_rng(3)
+    centres = 10 * rng.standard_normal((8, 5))
+    X = (np.repeat(centres, 60, axis=0) + rng.standard_normal((480, 5))).astype(np.float32)
+    tree = spanning_tree(X, neighbour_graph(X, 3), min_samples=3)
+    np.testing.assert_allclose(tree.weights, reference_weights(X, 3), rtol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    points=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=40),
+    min_samples=st.integers(1, 4),
+)
+def test_tree_of_points_full_of_ties(points, min_samples):
+    X = np.array(points, dtype=np.float32)
+    small = graph.SMALL
+    graph.SMALL = 0
+    try:
+        tree = spanning_tree(X, neighbour_graph(X, min_samples), min_samples=min_samples)
+    finally:
+        graph.SMALL = small
+    nth = min(min_samples, len(X) - 1)
+    np.testing.assert_allclose(tree.weights, reference_weights(X, nth), atol=1e-5)
+
+
+def test_tree_edges_are_the_weights_pairs():
+    X = album(300)
+    found = neighbour_graph(X, 5)
+    tree = spanning_tree(X, found, min_samples=3)
+    a, b = tree.edges.T
+    core = found.distances[:, 2]
+    distances = np.linalg.norm(X[a].astype(np.float64) - X[b], axis=1)
+    np.testing.assert_allclose(tree.weights, np.maximum(distances, np.maximum(core[a], core[b])), atol=1e-6)
+    assert (np.diff(tree.weights) >= 0).all()
+    assert (a < b).all()
+
+
+def test_given_core_distances_are_used():
+    X = album(200)
+    found = neighbour_graph(X, 5)
+    tree = spanning_tree(X, found, min_samples=1, core_distances=np.full(200, 1.9, np.float32))
+    assert (tree.weights == np.float32(1.9)).all()
+
+
+@pytest.mark.usefixtures("tiled")
+def test_extending_is_searching_anew():
+    X = album(900)
+    extended = extend_graph(neighbour_graph(X[:800], 6), X)
+    anew = neighbour_graph(X, 6)
+    assert extended.exact
+    np.testing.assert_array_equal(extended.distances, anew.distances)
+    changed = extended.indices != anew.indices
+    assert (np.abs(np.diff(anew.distances, axis=1)).min(axis=1)[changed.any(axis=1)] < 1e-6).all()
+
+
+def test_extending_by_nothing():
+    X = album(100)
+    found = neighbour_graph(X, 4)
+    assert extend_graph(found, X) is found
+
+
+@pytest.mark.usefixtures("tiled")
+def test_approximate_graph():
+    X = album(3000, people=60)
+    shares = []
+    found = neighbour_graph(X, 6, exact_limit=1000, progress=shares.append)
+    assert not found.exact
+    assert (found.indices >= 0).all()
+    assert (found.indices != np.arange(3000)[:, None]).all()
+    assert all(len(set(row)) == 6 for row in found.indices.tolist())
+    np.testing.assert_allclose(
+        found.distances, np.linalg.norm(X[found.indices].astype(np.float64) - X[:, None], axis=2), atol=1e-6
+    )
+    order, distances = brute(X, 6)
+    hits = (found.indices[:, :, None] == order[:, None, :]).any(axis=1)
+    assert hits.mean() == pytest.approx(found.recall, abs=0.03)
+    assert hits[distances < _search.NEAR].mean() == pytest.approx(found.near_recall, abs=0.03)
+    assert found.near_recall > 0.9
+    assert shares == sorted(shares)
+    assert shares[-1] <= 1
+    tree = spanning_tree(X, found, min_samples=2)
+    assert len(tree.weights) == 2999
+    assert tree.weights.sum() == pytest.approx(reference_weights(X, 2).sum(), rel=0.01)
+
+
+@pytest.mark.usefixtures("tiled")
+def test_number_of_threads_changes_nothing(monkeypatch):
+    X = album(2500)
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(_search, "thread_count", lambda threads=threads: threads)
+        found = neighbour_graph(X, 6, exact_limit=1000)
+        results.append((found.indices, spanning_tree(X, found, min_samples=2).weights))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+@pytest.mark.usefixtures("tiled")
+def test_memory_mapped(tmp_path):
+    X = album(400)
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    found = neighbour_graph(mapped, 5)
+    np.testing.assert_array_equal(found.indices, neighbour_graph(X, 5).indices)
+    tree = spanning_tree(mapped, found, min_samples=2)
+    np.testing.assert_allclose(tree.weights, reference_weights(X, 2), atol=1e-6)
+
+
+@pytest.mark.usefixtures("tiled")
+def test_interrupt_comes_through():
+    calls = []
+
+    def progress(share):
+        calls.append(share)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        neighbour_graph(album(2000), 5, progress=progress)
+    assert len(calls) == 1
+
+
+def test_refusals():
+    X = album(30)
+    found = neighbour_graph(X, 2)
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        neighbour_graph(X, 0)
+    with pytest.raises(ValueError, match="matrix"):
+        neighbour_graph(X[0], 1)
+    with pytest.raises(ValueError, match="min_samples is 3"):
+        spanning_tree(X, found, min_samples=3)
+    with pytest.raises(ValueError, match="30 points"):
+        spanning_tree(X[:20], found, min_samples=1)
+    with pytest.raises(ValueError, match="cannot be taken away"):
+        extend_graph(found, X[:20])
