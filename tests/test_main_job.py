@@ -374,6 +374,33 @@ def test_help_is_fast_and_imports_nothing_heavy():
     assert min(seconds) < 0.3
 
 
+# Awkward files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_awkward_files_in_one_scan_within_a_bound_of_memory(data, tmp_path):
+    if not (data / "awkward").is_dir():
+        pytest.skip("PHOTOCLUSTER_TEST_DATA has no folder 'awkward'")
+    command = ["--library", str(tmp_path / "library"), "scan", str(data / "awkward"), "--json", "--workers", "2"]
+    with (
+        (tmp_path / "out.json").open("w+") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "photocluster", *command], stdout=out, stderr=subprocess.DEVNULL
+        ) as running,
+    ):
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        report = json.load(out)
+    files = sum(path.is_file() for path in (data / "awkward").rglob("*"))
+    assert running.returncode == 3
+    assert report["photos"] + report["known"] + report["others"] + len(report["failed"]) == files
+    assert report["photos"] > 150
+    assert all(reason and "unexpected" not in reason for _, reason in report["failed"])
+    kilobyte = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
+    assert usage.ru_maxrss * kilobyte < 1.5e9
+
+
 # Kill -9 ------------------------------------------------------------------------------------------------------------
 
 

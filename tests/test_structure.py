@@ -16,7 +16,7 @@ LEVELS = (
     {
         "photos", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "_descent", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "evaluation", "thumbnails",
-        "sheet_pages", "calibration", "regions", "video",
+        "sheet_pages", "calibration", "suggestions", "regions", "video",
     },
     {"models", "store", "contact_sheet", "tables"},
     {"pipeline"},
