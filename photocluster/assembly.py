@@ -21,16 +21,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photocluster.constraints import BoolArray
 from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import Background, background, ratio
-from photocluster.merging import Affinity, Groups, ScoreArray, agglomerate, attach, unique_pairs
+from photocluster.merging import BLOCK, Affinity, Groups, ScoreArray, agglomerate, attach, unique_pairs
 from photocluster.records import FloatArray, IntArray
 
 TREE_MIN_CLUSTER_SIZE = 5
 """The least cluster of HDBSCAN that counts as a witness; 3 and 5 make no odds."""
+
+TREE_NEIGHBOURS = 8
+"""Neighbours of a point that the tree is made of; more of them have changed none of its clusters."""
 
 SCRAP = 3
 """Groups of up to this many points may be attached to a greater one."""
@@ -107,18 +111,20 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
         (n,) the day on which a face was taken, -1 where not known.
     """
     n = len(groups.sizes)
-    rows = np.repeat(np.arange(n), graph.indices.shape[1])
-    pairs = np.stack([rows, graph.indices.ravel()], axis=1)[graph.indices.ravel() >= 0]
-    near = pairs[graph.distances.ravel()[graph.indices.ravel() >= 0] < 1.5 * rules.duplicate_distance]
+    rows = np.repeat(np.arange(n, dtype=np.int32), graph.indices.shape[1])
+    listed = np.stack([rows, graph.indices.ravel()], axis=1)  # int32, to spare memory
+    near = listed[(graph.distances.ravel() < 1.5 * rules.duplicate_distance) & (listed[:, 1] >= 0)].astype(np.int64)
     labels = agglomerate(groups, near, mean_distance_below(rules.duplicate_distance))
     points = np.unique(labels)
-    groups.sums[points] /= np.linalg.norm(groups.sums[points], axis=1, keepdims=True)
-    groups.sizes[points] = 1
+    grown = np.flatnonzero(groups.sizes > 1)
+    groups.sums[grown] = unit(groups.sums[grown])
+    groups.sizes[grown] = 1
     strong = np.zeros(n, dtype=bool)
     strong[labels[~weak]] = True  # a point is weak if all its faces are
-    tree, outlier_scores = tree_labels(groups.sums, contracted(graph, labels), labels, rules, strong)
+    tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong)
 
-    pairs = unique_pairs(labels[pairs], n)
+    pairs = unique_pairs(labels[listed[listed[:, 1] >= 0]], n)
+    del rows, listed
     bold = strong[pairs].all(axis=1)
     state = _State(groups, labels, pairs[bold])
     state.advance(agglomerate(groups, state.pairs, mean_distance_below(rules.sure_distance)))
@@ -152,14 +158,18 @@ class _State:
         held = np.flatnonzero((self.groups.sizes >= HELD) & strong)
         if len(held) < 2:
             return
-        centres = self.groups.sums[held]
-        centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+        centres = unit(self.groups.sums[held])
         indices = neighbour_graph(centres, CENTRE_NEIGHBOURS).indices
         found = np.stack([np.repeat(held, indices.shape[1]), held[indices.ravel()]], axis=1)[indices.ravel() >= 0]
         self.pairs = unique_pairs(np.concatenate([self.pairs, found]), len(self.groups.sizes))
 
     def background(self) -> Background:
         return background(self.pairs, ratio(self.groups, self.pairs), len(self.groups.sizes))
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Return (n, d) vectors of length 1; those of no length stay."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12)))
 
 
 def mean_distance_below(distance: float) -> Affinity:
@@ -195,7 +205,7 @@ def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Af
 
     def judge(groups: Groups, pairs: IntArray) -> ScoreArray:
         values = ratio(groups, pairs)
-        seen = level.contrast(pairs, values) >= rules.min_contrast
+        seen = level.contrast(groups, pairs, values) >= rules.min_contrast
         if agreement is None:
             return np.asarray(np.where(seen, values - rules.min_ratio, -1.0))
         fit = agreement.of(pairs) & (groups.between(pairs) >= MIN_SIMILARITY)
@@ -224,7 +234,7 @@ def _attach_scraps(state: _State, rules: Rules, days: IntArray) -> IntArray:
     chosen = np.stack([comers, hosts], axis=1)
     needed = rules.attach_ratio - SAME_DAY_RATIO * _share_a_day(chosen, state.labels, days)
     fit = (values >= needed) & (values - second >= rules.min_margin) & (groups.sizes[hosts] > SCRAP)
-    fit &= (level.contrast(chosen, values) >= rules.min_contrast) & (groups.between(chosen) >= MIN_SIMILARITY)
+    fit &= (level.contrast(groups, chosen, values) >= rules.min_contrast) & (groups.between(chosen) >= MIN_SIMILARITY)
     return attach(groups, comers[fit], hosts[fit], values[fit])
 
 
@@ -246,54 +256,55 @@ def _share_a_day(pairs: IntArray, labels: IntArray, days: IntArray) -> BoolArray
 def tree_labels(
     X: FloatArray, graph: NeighbourGraph, labels: IntArray, rules: Rules, strong: BoolArray
 ) -> tuple[IntArray, ScoreArray]:
-    """Return HDBSCAN's cluster of each point (n,), -1 for noise, and the outlier score of each face (n,)."""
+    """Return HDBSCAN's cluster of each point (n,), -1 for noise, and the outlier score of each face (n,).
+
+    Parameters
+    ----------
+    X
+        (n, 128) float32 unit vectors of the points, in the rows of their names.
+    graph
+        Of the faces.
+    labels
+        (n,) the point that each face has become.
+    rules
+        Of which `max_distance` and `min_samples` count here.
+    strong
+        (n,) the points that take part.
+    """
     n = len(labels)
     clusters, scores = np.full(n, -1, dtype=np.int64), np.ones(n)
-    points = np.flatnonzero((np.bincount(labels, minlength=n) > 0) & strong)
+    points = np.flatnonzero((labels == np.arange(n)) & strong)
     if len(points) < 2:
         return clusters, scores
-    place = np.full(n + 1, -1, dtype=np.int32)
+    place = np.full(n, -1, dtype=np.int32)
     place[points] = np.arange(len(points))
-    indices = place[graph.indices[points]]
-    distances = np.where(indices >= 0, graph.distances[points], np.float32(2.0))
-    order = np.argsort(distances, axis=1, kind="stable")
-    chosen = NeighbourGraph(np.take_along_axis(indices, order, 1), np.take_along_axis(distances, order, 1), exact=False)
-    tree = spanning_tree(X[points], chosen, min_samples=rules.min_samples)
+    k = max(TREE_NEIGHBOURS, rules.min_samples)
+    indices, distances = _nearest_points(graph, points, place[labels], k)
+    nearest = NeighbourGraph(indices, distances, exact=False)
+    tree = spanning_tree(X[points], nearest, min_samples=min(rules.min_samples, indices.shape[1]))
     found = select(condense(single_linkage(tree), TREE_MIN_CLUSTER_SIZE), max_distance=rules.max_distance)
     clusters[points] = found.labels
     scores[points] = found.outlier_scores
     return clusters, scores[labels]
 
 
-def contracted(graph: NeighbourGraph, labels: IntArray) -> NeighbourGraph:
-    """Return the graph of the points that the faces have become; rows of faces within other points mean nothing.
+def _nearest_points(
+    graph: NeighbourGraph, points: IntArray, place: NDArray[np.int32], k: int
+) -> tuple[NDArray[np.int32], FloatArray]:
+    """Return the first k neighbours of each point that are points too, and their distances; else -1 and 2.
 
-    Lists shorter than the graph's are filled up with -1.
+    `place` (n,) is the row in `points` of what each face has become.
     """
-    n, k = graph.indices.shape
-    if (labels == np.arange(n)).all():
-        return graph
-    indices, distances = graph.indices.copy(), graph.distances.copy()
-    moved = labels != np.arange(n)
-    touched = moved | (moved[indices] & (indices >= 0)).any(axis=1)
-    touched[labels[moved]] = True
-    members = np.flatnonzero(touched)
-    source = np.repeat(labels[members], k)
-    listed = graph.indices[members].ravel()
-    length = graph.distances[members].ravel()
-    goal = labels[listed]
-    keep = (listed >= 0) & (goal != source)
-    source, goal, length = source[keep], goal[keep], length[keep]
-    order = np.lexsort((length, goal, source))
-    source, goal, length = source[order], goal[order], length[order]
-    new = np.ones(len(source), dtype=bool)
-    new[1:] = (source[1:] != source[:-1]) | (goal[1:] != goal[:-1])
-    source, goal, length = source[new], goal[new], length[new]
-    order = np.lexsort((length, source))
-    source, goal, length = source[order], goal[order], length[order]
-    rank = np.arange(len(source)) - np.searchsorted(source, source)
-    fits = rank < k
-    indices[members], distances[members] = -1, 2.0
-    indices[source[fits], rank[fits]] = goal[fits]
-    distances[source[fits], rank[fits]] = length[fits]
-    return NeighbourGraph(indices, distances, exact=False)
+    k = min(k, graph.indices.shape[1])
+    nearest = np.full((len(points), k), -1, dtype=np.int32)
+    distances = np.full((len(points), k), 2, dtype=np.float32)
+    for start in range(0, len(points), BLOCK):
+        rows = points[start : start + BLOCK]
+        listed = graph.indices[rows]
+        other = np.where(listed >= 0, place[listed], -1)
+        other[other == np.arange(start, start + len(rows))[:, None]] = -1
+        order = np.argsort(other < 0, axis=1, kind="stable")[:, :k]
+        found = np.take_along_axis(other, order, axis=1)
+        nearest[start : start + BLOCK] = found
+        distances[start : start + BLOCK] = np.where(found >= 0, np.take_along_axis(graph.distances[rows], order, 1), 2)
+    return nearest, distances

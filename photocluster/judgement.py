@@ -31,16 +31,29 @@ BACKGROUND_RANKS = slice(2, 10)
 """The neighbours of a group that make its background, nearest first: the first two may well be the same person."""
 
 
+RATIO_STEPS = 1 << 19
+"""Ratios in the background are rounded to one in half a million."""
+
+SMALL_GROUP_CONTRAST = 0.06
+"""How much more a ratio must stand out for each group that is a single point, half of it for each group of two, and so
+on: the ratio of strangers scatters by 0.15 between two points, by 0.12 between a point and many, by 0.1 between
+many."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Background:
     """What a group's neighbours reach: `levels` (n,) float64 by group, as a ratio."""
 
     levels: ScoreArray
 
-    def contrast(self, pairs: IntArray, ratio: ScoreArray) -> ScoreArray:
-        """Return (k,) how far each pair's ratio stands out: 0 as near as the neighbours, 1 as near as can be."""
+    def contrast(self, groups: Groups, pairs: IntArray, ratio: ScoreArray) -> ScoreArray:
+        """Return (k,) how far each pair's ratio stands out: 0 as near as the neighbours, 1 as near as can be.
+
+        Less a little for small groups, whose ratio may be great by chance.
+        """
         level = self.levels[pairs].mean(axis=1)
-        return np.asarray((ratio - level) / (1 - level))
+        chance = SMALL_GROUP_CONTRAST * (1 / groups.sizes[pairs]).sum(axis=1)
+        return np.asarray((ratio - level) / (1 - level) - chance)
 
 
 def ratio(groups: Groups, pairs: IntArray) -> ScoreArray:
@@ -72,11 +85,12 @@ def background(pairs: IntArray, ratios: ScoreArray, n: int) -> Background:
     n
         Number of groups.
     """
-    ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    values = np.concatenate([ratios, ratios])
-    order = np.lexsort((-values, ends))
-    ends, values = ends[order], values[order]
+    # One number holds group and ratio, the greatest first: sorting that is ten times as fast as sorting by two keys.
+    steps = np.round((2 - ratios.clip(0, 2)) * RATIO_STEPS).astype(np.int64)
+    span = 2 * RATIO_STEPS + 1
+    keys = np.sort(np.concatenate([pairs[:, 0] * span + steps, pairs[:, 1] * span + steps]))
+    ends, values = keys // span, 2 - keys % span / RATIO_STEPS
     rank = np.arange(len(ends)) - np.searchsorted(ends, np.arange(n))[ends]
     counted = (rank >= BACKGROUND_RANKS.start) & (rank < BACKGROUND_RANKS.stop)
-    total = np.bincount(ends[counted], np.maximum(values[counted], 0), minlength=n)
+    total = np.bincount(ends[counted], values[counted], minlength=n)
     return Background(np.minimum(total / (BACKGROUND_RANKS.stop - BACKGROUND_RANKS.start), 0.9))

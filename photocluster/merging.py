@@ -189,7 +189,10 @@ def unique_pairs(pairs: IntArray, n: int) -> IntArray:
 
 
 def _keys(pairs: IntArray, n: int) -> IntArray:
-    keys = np.sort(np.minimum(pairs[:, 0], pairs[:, 1]) * n + np.maximum(pairs[:, 0], pairs[:, 1]))
+    low, high = np.minimum(pairs[:, 0], pairs[:, 1]), np.maximum(pairs[:, 0], pairs[:, 1])
+    keys = low.astype(np.int64) * n
+    keys += high
+    keys.sort()
     new = np.ones(len(keys), dtype=bool)  # numpy's own unique is several times slower
     new[1:] = keys[1:] != keys[:-1]
     return np.asarray(keys[new])
