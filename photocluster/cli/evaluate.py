@@ -28,6 +28,7 @@ from photocluster.cli.measuring import (
 )
 from photocluster.cli.verifying import verify
 from photocluster.errors import UsageError
+from photocluster.identification import Method
 
 if TYPE_CHECKING:
     from photocluster.evaluation import Panel
@@ -162,8 +163,17 @@ def _cluster_panels(known: KnownFaces) -> list[Panel]:
 )
 @click.option("--threshold", type=click.FloatRange(0, 2), help="As of: photocluster propagate.")
 @click.option("--margin", type=click.FloatRange(0, 2), help="As of: photocluster propagate.")
+@click.option(
+    "--method",
+    type=click.Choice([method.value for method in Method]),
+    default=Method.CENTROID.value,
+    show_default=True,
+    help="As of: photocluster propagate.",
+)
 @shared_options
-def identify(tree: str, *, strangers: float, threshold: float | None, margin: float | None, options: Options) -> int:
+def identify(
+    tree: str, *, strangers: float, threshold: float | None, margin: float | None, method: str, options: Options
+) -> int:
     """Name faces after known ones, with strangers about.
 
     A share of the people is held back. Half of the faces of each other person are known; the other half, and all faces
@@ -181,6 +191,7 @@ def identify(tree: str, *, strangers: float, threshold: float | None, margin: fl
         strangers=strangers,
         threshold=threshold,
         margin=margin,
+        method=Method(method),
         resamples=options.resamples,
         seed=options.seed,
     )

@@ -41,6 +41,7 @@ COMMANDS = {
     "backup": ("backup", "Write persons and decisions to a file."),
     "restore": ("backup", "Put persons and decisions of a backup on the same photos."),
     "propagate": ("recognition", "Name new faces after the ones that are named."),
+    "why": ("recognition", "Say why a face has its name, or none."),
     "identify": ("recognition", "Say who is in a photo, without adding it."),
     "compare": ("recognition", "Say whether two photos show the same person."),
     "export": ("export", "Write contact sheets, tables and embeddings."),

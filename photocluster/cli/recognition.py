@@ -1,8 +1,11 @@
-"""photocluster propagate, identify, compare."""
+"""photocluster propagate, why, identify, compare."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -13,33 +16,64 @@ from photocluster.cli.console import (
     library_folder,
     note,
     open_library,
+    printable,
     show_table,
     write_json,
 )
-from photocluster.identification import MARGIN, THRESHOLD, VERIFICATION_THRESHOLD
+from photocluster.identification import MARGIN, VERIFICATION_THRESHOLD, Method
 
-_threshold = click.option(
-    "--threshold", type=click.FloatRange(0, 2), default=THRESHOLD, show_default=True, help="Greatest distance."
-)
-_margin = click.option(
-    "--margin",
-    type=click.FloatRange(0, 2),
-    default=MARGIN,
-    show_default=True,
-    help="How much farther the second person must be.",
-)
+if TYPE_CHECKING:
+    from photocluster.pipeline.recognition import Comparing
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _comparing(command: F) -> F:
+    """Add the options that say how faces are compared with persons, given to the command as one `comparing`."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, threshold: float | None, margin: float, method: str, **rest: Any) -> Any:
+        from photocluster.pipeline.recognition import Comparing
+
+        return command(*args, comparing=Comparing(threshold=threshold, margin=margin, method=Method(method)), **rest)
+
+    options = (
+        click.option(
+            "--threshold",
+            type=click.FloatRange(0, 2),
+            help="Greatest distance to a person.  [default: calibrated on your named faces]",
+        ),
+        click.option(
+            "--margin",
+            type=click.FloatRange(0, 2),
+            default=MARGIN,
+            show_default=True,
+            help="How much farther the second person must be.",
+        ),
+        click.option(
+            "--method",
+            type=click.Choice([method.value for method in Method]),
+            default=Method.CENTROID.value,
+            show_default=True,
+            help="Compare with each person's centroid, with the nearest faces, or by a linear SVM.",
+        ),
+    )
+    decorated: Any = wrapped
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast("F", decorated)
 
 
 @click.command()
-@_threshold
-@_margin
+@_comparing
 @click.option("--dry-run", is_flag=True, help="Show what it would do, and do nothing.")
 @json_option
 @click.pass_context
-def propagate(ctx: click.Context, *, threshold: float, margin: float, dry_run: bool, as_json: bool) -> None:
+def propagate(ctx: click.Context, *, comparing: Comparing, dry_run: bool, as_json: bool) -> None:
     """Name the faces that lie near a named person and near nobody else; the rest stays unknown.
 
-    Names that you gave are never touched. What was propagated before and does not hold any more is taken back.
+    Names that you gave are never touched. What was propagated before and does not hold any more is taken back. Faces
+    that are near, but not surely, are asked about by `photocluster suggest`.
 
     \b
     Example: photocluster propagate --dry-run
@@ -47,7 +81,7 @@ def propagate(ctx: click.Context, *, threshold: float, margin: float, dry_run: b
     from photocluster.pipeline.recognition import propagate as run
 
     with open_library(ctx) as library:
-        report = run(library, threshold=threshold, margin=margin, dry_run=dry_run)
+        report = run(library, comparing, dry_run=dry_run)
     if as_json:
         write_json(report)
         return
@@ -62,17 +96,46 @@ def propagate(ctx: click.Context, *, threshold: float, margin: float, dry_run: b
     would = "would be named" if dry_run else "named"
     click.echo(
         f"{count(report.examined, 'face')} without your word: {report.named:,} {would} ({report.changed:,} new), "
-        f"{report.taken_back:,} taken back, {report.unknown:,} unknown"
+        f"{report.taken_back:,} taken back, {report.to_confirm:,} to confirm, {report.unknown:,} unknown"
     )
+    note(f"threshold {report.threshold:.3f}, margin {comparing.margin:.3f}")
+    if report.to_confirm:
+        note("to confirm: photocluster suggest")
+
+
+@click.command()
+@click.argument("face", metavar="FACE")
+@_comparing
+@json_option
+@click.pass_context
+def why(ctx: click.Context, face: str, *, comparing: Comparing, as_json: bool) -> None:
+    """Say why a face (f345) has its name, or none: the nearest persons and faces, the threshold, the margin.
+
+    \b
+    Example: photocluster why f345
+    """  # noqa: D301
+    from photocluster.pipeline.explaining import explain
+
+    with open_library(ctx) as library:
+        found = explain(library, face, comparing)
+    if as_json:
+        write_json(found)
+        return
+    click.echo(f"f{found.face}: {found.words}")
+    rows = [(p.person, f"{p.distance:.3f}", f"{p.radius:.3f}", p.note) for p in found.persons]
+    if rows:
+        show_table([("person", "left"), ("distance", "right"), ("accepted to", "right"), ("", "left")], rows)
+        faces = [(f"f{f.face}", f.person, f"{f.distance:.3f}", printable(f.path)) for f in found.faces]
+        show_table([("named face", "left"), ("person", "left"), ("distance", "right"), ("photo", "left")], faces)
+        note(f"threshold {found.threshold:.3f}, margin {found.margin:.3f}")
 
 
 @click.command()
 @click.argument("photo", type=click.Path())
-@_threshold
-@_margin
+@_comparing
 @json_option
 @click.pass_context
-def identify(ctx: click.Context, photo: str, *, threshold: float, margin: float, as_json: bool) -> None:
+def identify(ctx: click.Context, photo: str, *, comparing: Comparing, as_json: bool) -> None:
     """Say who is in a photo, by the names in the library, without adding the photo.
 
     \b
@@ -80,7 +143,7 @@ def identify(ctx: click.Context, photo: str, *, threshold: float, margin: float,
     """  # noqa: D301
     from photocluster.pipeline.recognition import identify_file
 
-    found = identify_file(library_folder(ctx), Path(photo), threshold=threshold, margin=margin)
+    found = identify_file(library_folder(ctx), Path(photo), comparing)
     if as_json:
         write_json(
             [

@@ -26,10 +26,14 @@ MIN_FACES = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """One answer: `faces` int64 (k,), possibly none, now carry the name of person `name`, or no name where it is -1."""
+    """One answer: `faces` int64 (k,), possibly none, now carry the name of person `name`, or no name where it is -1.
+
+    What `follows` from the answer before, by propagation, costs no click.
+    """
 
     faces: IntArray
     name: int
+    follows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ def count_clicks(
         right, wrong, named = (
             value + new - old for value, new, old in zip((right, wrong, named), after, before, strict=True)
         )
+        if decision.follows:
+            history.pop()
         history.append((right, wrong, named))
     played = np.array(history)
     return ClicksMeasures(
@@ -146,15 +152,16 @@ def clicks_intervals(
     index[labelled] = np.where(sizes[person] >= min_faces, person, -1)
     totals = np.where(sizes >= min_faces, sizes, 0).astype(np.float64)
     names = np.full(len(identities), UNLABELLED, dtype=np.int64)
-    named: list[int] = []
+    named: list[int] = []  # who was named by each answer
     changes: list[tuple[int, int, int]] = []  # decision, person, by how much more or fewer faces are right
-    for step, decision in enumerate(decisions):
-        named.append(decision.name)
+    for decision in decisions:
+        if not decision.follows:
+            named.append(decision.name)
         faces = np.unique(decision.faces)
         faces = faces[index[faces] >= 0]
         gain = (identities[faces] == decision.name).astype(np.int64) - (identities[faces] == names[faces])
         names[faces] = decision.name
-        changes += [(step, int(index[face]), int(by)) for face, by in zip(faces, gain, strict=True) if by]
+        changes += [(len(named) - 1, int(index[face]), int(by)) for face, by in zip(faces, gain, strict=True) if by]
     steps, who, by = np.array(changes, dtype=np.int64).reshape(-1, 3).T
     payer = np.searchsorted(numbers, named) if named else np.empty(0, dtype=np.int64)
     pays = np.isin(named, numbers)

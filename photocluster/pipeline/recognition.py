@@ -1,8 +1,13 @@
-"""Names for faces without one: propagation to stored faces, identification and verification of files."""
+"""Names for faces without one: propagation to stored faces, identification and verification of files.
+
+Propagation follows from what the user and imports said, and from nothing else: earlier guesses take no part, so that
+doing it twice changes nothing.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +15,27 @@ import numpy as np
 
 from photocluster.identification import (
     MARGIN,
-    THRESHOLD,
     UNKNOWN,
     VERIFICATION_THRESHOLD,
+    Gallery,
     Identification,
-    identify,
+    Method,
+    People,
     one_person_per_photo,
 )
 from photocluster.pipeline.analysis import Analyser, recipe
 from photocluster.records import Face, FloatArray, IntArray, Source
 from photocluster.store import Library
+from photocluster.suggestions import MIN_PROBABILITY, probability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparing:
+    """How faces are compared with persons: see `identification.People`; no threshold stands for the calibrated one."""
+
+    threshold: float | None = None
+    margin: float = MARGIN
+    method: Method = Method.CENTROID
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,86 +53,126 @@ class PropagationReport:
     """What a propagation did, or would do.
 
     `examined` faces had no name by the user; `named` of them have one now (`by_person`, most first), `changed` of which
-    is new or different; `taken_back` earlier guesses do not hold any more; `unknown` is the rest.
+    is new or different; `taken_back` earlier guesses do not hold any more; `to_confirm` are near one person, but not
+    surely (see `photocluster suggest`); `unknown` is the rest. `threshold` is what it came to.
     """
 
     examined: int
     named: int
     changed: int
     taken_back: int
+    to_confirm: int
     unknown: int
+    threshold: float
     by_person: tuple[tuple[str, int], ...]
     faces: tuple[PropagatedFace, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Gallery:
-    """The faces whose person the user or an import named: embeddings (m, 128), person ids (m,), and the names."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """What the user and imports said of the faces, and what follows for others.
 
-    embeddings: FloatArray
-    persons: IntArray
+    Attributes
+    ----------
+    said
+        Face -> person, by the user or an import; living faces only.
+    photo_of
+        Face -> photo, negative where the photo tells nobody apart.
+    taken
+        Photo -> the persons that are named in it.
+    rejected
+        (face, person) of each "not this person".
+    names
+        Person -> name.
+    """
+
+    said: dict[int, int]
+    photo_of: dict[int, int]
+    taken: dict[int, set[int]]
+    rejected: list[tuple[int, int]]
     names: dict[int, str]
 
 
-def gallery(library: Library) -> Gallery:
-    """Return the gallery of a library."""
-    named = {
-        face: said.person
-        for face, said in sorted(library.names.assignments().items())
-        if said.source is not Source.PROPAGATED
+def read_word(library: Library) -> Word:
+    """Return what the user and imports said of the living faces."""
+    faces, photos = library.faces.photos()
+    photo_of = dict(zip(faces.tolist(), photos.tolist(), strict=True))
+    said = {
+        face: a.person
+        for face, a in sorted(library.names.assignments().items())
+        if a.source is not Source.PROPAGATED and face in photo_of
     }
-    faces = np.fromiter(named.keys(), dtype=np.int64, count=len(named))
-    persons = np.fromiter(named.values(), dtype=np.int64, count=len(named))
-    return Gallery(
-        np.asarray(library.embeddings()[faces]), persons, {info.id: info.name for info in library.names.persons()}
+    taken: defaultdict[int, set[int]] = defaultdict(set)
+    for face, person in said.items():
+        taken[photo_of[face]].add(person)
+    rejected = [(face, person) for face, person in library.names.rejections() if face in photo_of]
+    return Word(said, photo_of, taken, rejected, {info.id: info.name for info in library.names.persons()})
+
+
+def known_people(library: Library, word: Word, comparing: Comparing) -> People:
+    """Return the named persons of a library, to compare faces with."""
+    return People(
+        _gallery(library.embeddings(), word.said.items()),
+        threshold=comparing.threshold,
+        method=comparing.method,
+        rejected=_gallery(library.embeddings(), word.rejected),
     )
 
 
+def _gallery(embeddings: FloatArray, said: Iterable[tuple[int, int]]) -> Gallery:
+    pairs = np.array(list(said), dtype=np.int64).reshape(-1, 2)
+    return Gallery(np.asarray(embeddings[pairs[:, 0]]), pairs[:, 1])
+
+
 def propagate(
-    library: Library,
-    *,
-    threshold: float = THRESHOLD,
-    margin: float = MARGIN,
-    first_face: int = 0,
-    dry_run: bool = False,
+    library: Library, comparing: Comparing | None = None, *, first_face: int = 0, dry_run: bool = False
 ) -> PropagationReport:
     """Name the faces that lie near a named person and near nobody else, and take back guesses that hold no more.
 
     Parameters
     ----------
-    threshold, margin
-        See `identification.identify`.
+    comparing
+        How to compare.
     first_face
         Look only at faces from this row on: those of the scan that just ended.
     dry_run
         Only report.
     """
-    known = gallery(library)
-    assignments = library.names.assignments()
-    faces, photos = library.faces.photos()
-    photo_of = dict(zip(faces.tolist(), photos.tolist(), strict=True))
-    said = {face: a for face, a in assignments.items() if a.source is not Source.PROPAGATED}
-    probes = np.array([face for face in faces.tolist() if face >= first_face and face not in said], dtype=np.int64)
-    row_of = {face: row for row, face in enumerate(probes.tolist())}
-    answers = identify(
-        np.asarray(library.embeddings()[probes]),
-        known.embeddings,
-        known.persons,
-        threshold=threshold,
-        margin=margin,
-        rejected=[(row_of[face], person) for face, person in library.names.rejections() if face in row_of],
-    )
-    taken: dict[int, set[int]] = {}
-    for face, assignment in said.items():
-        if face in photo_of:
-            taken.setdefault(photo_of[face], set()).add(assignment.person)
-    rows = one_person_per_photo(answers, [photo_of[face] for face in probes.tolist()], taken)
-    named = {int(probes[row]): answer for row, answer in rows.items()}
-    old = {face: assignments[face].person for face in row_of if face in assignments}
+    comparing = comparing or Comparing()
+    word = read_word(library)
+    people = known_people(library, word, comparing)
+    probes = np.array([face for face in word.photo_of if face >= first_face and face not in word.said], dtype=np.int64)
+    answers = _answers(library, word, people, comparing, probes)
+    named = _named(word, answers, probes)
+    guesses = {face: a.person for face, a in library.names.assignments().items() if a.source is Source.PROPAGATED}
+    old = {face: guesses[face] for face in probes.tolist() if face in guesses}
     taken_back = [face for face in old if face not in named]
     if not dry_run and (named or taken_back):
         library.names.propagate(named, taken_back)
-    return _report(probes, answers, named, old, taken_back, known.names)
+    unsure = _to_confirm(answers, people, np.isin(probes, list(named)))
+    return _report(probes, answers, named, old, unsure, word.names)
+
+
+def _answers(library: Library, word: Word, people: People, comparing: Comparing, probes: IntArray) -> Identification:
+    row_of = {face: row for row, face in enumerate(probes.tolist())}
+    return people.identify(
+        np.asarray(library.embeddings()[probes]),
+        margin=comparing.margin,
+        rejected=[(row_of[face], person) for face, person in word.rejected if face in row_of],
+    )
+
+
+def _named(word: Word, answers: Identification, probes: IntArray) -> dict[int, tuple[int, float]]:
+    """Return face -> (person, distance), of two faces of one photo only the nearer one."""
+    rows = one_person_per_photo(answers, [word.photo_of[face] for face in probes.tolist()], word.taken)
+    return {int(probes[row]): answer for row, answer in rows.items()}
+
+
+def _to_confirm(answers: Identification, people: People, named: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+    """Return how many faces are likely enough to be somebody to be asked about."""
+    near = np.isfinite(answers.distance) & ~named & (answers.person == UNKNOWN)
+    likely = probability(answers.distance[near], answers.second_distance[near], people.strangers)
+    return int((likely >= MIN_PROBABILITY).sum())
 
 
 def _report(
@@ -124,7 +180,7 @@ def _report(
     answers: Identification,
     named: dict[int, tuple[int, float]],
     old: dict[int, int],
-    taken_back: list[int],
+    to_confirm: int,
     names: dict[int, str],
 ) -> PropagationReport:
     second = dict(zip(probes.tolist(), answers.second_distance.tolist(), strict=True))
@@ -137,8 +193,10 @@ def _report(
         examined=len(probes),
         named=len(named),
         changed=sum(old.get(face) != person for face, (person, _) in named.items()),
-        taken_back=len(taken_back),
-        unknown=len(probes) - len(named),
+        taken_back=sum(face not in named for face in old),
+        to_confirm=to_confirm,
+        unknown=len(probes) - len(named) - to_confirm,
+        threshold=answers.threshold,
         by_person=tuple(sorted(by_person.items(), key=lambda item: (-item[1], item[0]))),
         faces=faces,
     )
@@ -156,9 +214,7 @@ class IdentifiedFace:
     second_distance: float | None
 
 
-def identify_file(
-    folder: Path, path: Path, *, threshold: float = THRESHOLD, margin: float = MARGIN
-) -> list[IdentifiedFace]:
+def identify_file(folder: Path, path: Path, comparing: Comparing | None = None) -> list[IdentifiedFace]:
     """Return who is in a photo by the names in the library, best detector score first; nothing is stored.
 
     Raises
@@ -168,29 +224,31 @@ def identify_file(
     StoreError
         The library cannot be used, or was made by another recipe.
     """
+    comparing = comparing or Comparing()
     with Library(folder) as library:
         mirror = library.recipe.mirror
         library.require(recipe(mirror=mirror))
-        known = gallery(library)
+        word = read_word(library)
+        people = known_people(library, word, comparing)
     _, faces = Analyser(mirror=mirror).read(path)
     if not faces:
         return []
     embeddings = np.stack([face.embedding for face in faces])
-    answers = identify(embeddings, known.embeddings, known.persons, threshold=threshold, margin=margin)
+    answers = people.identify(embeddings, margin=comparing.margin)
     named = one_person_per_photo(answers, [0] * len(faces), {})
     return [
         IdentifiedFace(
             face,
-            known.names[named[row][0]] if row in named else None,
-            *_candidate(known, answers.nearest[row], answers.distance[row]),
-            *_candidate(known, answers.second[row], answers.second_distance[row]),
+            word.names[named[row][0]] if row in named else None,
+            *_candidate(word, answers.nearest[row], answers.distance[row]),
+            *_candidate(word, answers.second[row], answers.second_distance[row]),
         )
         for row, face in enumerate(faces)
     ]
 
 
-def _candidate(known: Gallery, person: np.int64, distance: np.float32) -> tuple[str | None, float | None]:
-    return (None, None) if person == UNKNOWN else (known.names[int(person)], float(distance))
+def _candidate(word: Word, person: np.int64, distance: np.float32) -> tuple[str | None, float | None]:
+    return (None, None) if person == UNKNOWN else (word.names[int(person)], float(distance))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,7 +38,7 @@ from photocluster.evaluation import (
     verification_intervals,
 )
 from photocluster.evaluation.labels import BoolArray, DoubleArray
-from photocluster.identification import UNKNOWN, identify, one_person_per_photo
+from photocluster.identification import UNKNOWN, Method, identify, one_person_per_photo
 from photocluster.pipeline.evaluating.known import KnownFaces, Material, read_files, subject_of
 from photocluster.records import IntArray
 
@@ -205,6 +205,7 @@ def evaluate_identification(
     strangers: float,
     threshold: float | None = None,
     margin: float | None = None,
+    method: Method = Method.CENTROID,
     resamples: int,
     seed: int = 0,
 ) -> IdentificationEvaluation:
@@ -222,6 +223,8 @@ def evaluate_identification(
         Share of the people held back, 0..1.
     threshold, margin
         See `identification.identify`; None stands for its own default.
+    method
+        What is compared, see `identification.Method`.
     resamples, seed
         Draws of the intervals (0: none), and the seed of these and of the split.
 
@@ -237,7 +240,9 @@ def evaluate_identification(
     gallery_people = known.identities[split.gallery]
     given: dict[str, Any] = {"threshold": threshold, "margin": margin}
     given = {name: value for name, value in given.items() if value is not None}
-    answers = identify(known.embeddings[probes], known.embeddings[split.gallery], gallery_people, **given)
+    answers = identify(
+        known.embeddings[probes], known.embeddings[split.gallery], gallery_people, method=method, **given
+    )
     taken: dict[int, set[int]] = {}
     for photo, person in zip(known.photos[split.gallery].tolist(), gallery_people.tolist(), strict=True):
         taken.setdefault(photo, set()).add(person)
