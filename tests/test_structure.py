@@ -15,7 +15,7 @@ LEVELS = (
     {"errors", "records"},
     {
         "photos", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "_descent", "constraints",
-        "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation", "thumbnails",
+        "merging", "clustering", "assembly", "judgement", "identification", "evaluation", "thumbnails",
         "sheet_pages", "calibration", "suggestions", "regions", "video",
     },
     {"models", "store", "contact_sheet", "tables"},
