@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "photocluster"
 LEVELS = (
     {"errors", "records"},
     {
-        "photos", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "_descent", "constraints",
-        "merging", "clustering", "assembly", "judgement", "identification", "evaluation", "thumbnails",
-        "sheet_pages", "calibration", "suggestions", "regions", "video",
+        "photos", "video", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints", "merging",
+        "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
+        "thumbnails", "sheet_pages", "regions",
     },
     {"models", "store", "contact_sheet", "tables"},
     {"pipeline"},
