@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "photocluster"
 LEVELS = (
     {"errors", "records"},
     {
-        "photos", "video", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints", "merging",
-        "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
+        "photos", "video", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints",
+        "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "sheet_pages", "regions",
     },
     {"models", "store", "contact_sheet", "tables"},
