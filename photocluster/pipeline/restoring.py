@@ -285,13 +285,14 @@ class _Restoring:
         ignored = self._decision.get("ignored", {"face": row.face})
         if ignored is not None:
             self._differ(row, f"ignored ({ignored['kind']})", name)
-        elif stands is not None and stands != name:
-            self._differ(row, stands, name)
+        elif stands is not None:
+            if stands != name:
+                self._differ(row, stands, name)
         elif self._decision.get("rejection", {"face": row.face, "person": person}) is not None:
             self._differ(row, f"not {name}", name)
         elif twice:
             self._differ(row, f"{name} is another face of this photo", name)
-        elif stands is None:
+        else:
             self._decision.assign(row.face, person, Source(statement.source or Source.USER))
         named = self._decision.get("assignment", {"face": row.face})
         is_cover = statement.cover and named is not None and named["person"] == person

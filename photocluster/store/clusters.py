@@ -10,6 +10,7 @@ from typing import Any
 
 from photocluster.records import FloatArray, IntArray
 from photocluster.store.database import Database
+from photocluster.store.faces import LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,19 @@ class Clusters:
         return dict(self._database.execute("SELECT face, cluster FROM membership").fetchall())
 
     def infos(self) -> list[ClusterInfo]:
-        """Return the clusters of the newest run, largest first."""
+        """Return the clusters of the newest run with their living faces, largest first."""
         names: dict[int, list[tuple[str, int]]] = {}
         for number, name, faces in self._database.execute(
             "SELECT membership.cluster, person.name, count(*) FROM membership JOIN assignment USING (face) "
-            "JOIN person ON person.id = assignment.person WHERE membership.cluster IS NOT NULL "
+            "JOIN person ON person.id = assignment.person JOIN face ON face.id = membership.face "
+            f"JOIN photo ON photo.id = face.photo WHERE membership.cluster IS NOT NULL AND {LIVE} "
             "GROUP BY 1, person.id ORDER BY 3 DESC, person.key"
         ):
             names.setdefault(number, []).append((name, faces))
         query = (
             "SELECT cluster, count(*), count(DISTINCT face.photo), avg(probability) FROM membership "
-            "JOIN face ON face.id = membership.face WHERE cluster IS NOT NULL GROUP BY cluster ORDER BY 2 DESC, 1"
+            "JOIN face ON face.id = membership.face JOIN photo ON photo.id = face.photo "
+            f"WHERE cluster IS NOT NULL AND {LIVE} GROUP BY cluster ORDER BY 2 DESC, 1"
         )
         return [
             ClusterInfo(number, faces, photos, tuple(names.get(number, ())), probability)

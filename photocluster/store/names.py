@@ -160,7 +160,9 @@ class Names:
     def decide(
         self, kind: str, arguments: Mapping[str, Any], *, takes_back: int | None = None, dry_run: bool = False
     ) -> Iterator[Decision]:
-        """Collect the changes of one decision of the user and commit them as one event, if there are any.
+        """Collect the changes of one decision of the user and commit them as one event.
+
+        A decision that changes nothing makes no event, unless it takes another back (whose faces were forgotten).
 
         Parameters
         ----------
@@ -178,7 +180,7 @@ class Names:
                 decision.drop_contradicted_guesses()
                 if dry_run:
                     raise _TriedOnly  # noqa: TRY301  the way out of the transaction
-                if decision.changes:
+                if decision.changes or takes_back is not None:
                     cursor = self._database.execute(
                         "INSERT INTO event (at, kind, arguments, changes, takes_back) VALUES (?, ?, ?, ?, ?)",
                         (
