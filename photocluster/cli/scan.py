@@ -12,10 +12,14 @@ import click
 from photocluster.cli.console import count, json_option, library_folder, note, printable, show_table, stderr, write_json
 
 if TYPE_CHECKING:
+    from photocluster.pipeline.recognition import PropagationReport
     from photocluster.pipeline.scanning import Progress, ScanReport
 
 EXIT_SKIPPED = 3
 """Done, but some photos were skipped."""
+
+MAX_NAMES = 5
+"""Names told of at the end; photocluster people lists all."""
 
 MAX_LISTED = 50
 """Bad files listed on a terminal; --json lists all."""
@@ -29,7 +33,9 @@ MAX_LISTED = 50
 @click.option("--retry-failed", is_flag=True, help="Try files again that could not be used, though they are unchanged.")
 @click.option("--propagate/--no-propagate", default=True, help="Name new faces after the named ones at the end.")
 @click.option(
-    "--mirror/--no-mirror", default=True, help="Add the mirror image's embedding: somewhat better, an eighth slower."
+    "--mirror/--no-mirror",
+    default=True,
+    help="Add the mirror image's embedding: somewhat better, and twice the time for each face.",
 )
 @json_option
 @click.pass_context
@@ -117,6 +123,7 @@ def _figures(report: ScanReport) -> dict[str, object]:
         else {
             "examined": propagation.examined,
             "named": propagation.named,
+            "to_confirm": propagation.to_confirm,
             "unknown": propagation.unknown,
             "by_person": dict(propagation.by_person),
         },
@@ -137,14 +144,21 @@ def _show(report: ScanReport) -> None:
     if report.carried:
         rows.append(("names carried over", f"{report.carried:,}", "to edited photos"))
     show_table([("scan", "left"), ("", "right"), ("", "left")], [r for r in rows if r[1] != "0" or "new" in r[0]])
-    propagation = report.propagation
-    if propagation is not None and propagation.examined:
-        people = ", ".join(f"{name} {number}" for name, number in propagation.by_person[:5])
-        more = ", ..." if len(propagation.by_person) > 5 else ""
-        named = f"{propagation.named:,} named" + (f" ({people}{more})" if people else "")
-        note(f"{count(propagation.examined, 'new face')}: {named}, {propagation.unknown:,} unknown")
+    if report.propagation is not None and report.propagation.examined:
+        _show_names(report.propagation)
     bad = [*report.problems, *report.failed]
     for path, reason in bad[:MAX_LISTED]:
         note(f"skipped: {printable(path)}: {reason}")
     if len(bad) > MAX_LISTED:
         note(f"... and {len(bad) - MAX_LISTED} more; --json lists all")
+
+
+def _show_names(propagation: PropagationReport) -> None:
+    """Say who the new faces are."""
+    people = ", ".join(f"{name} {number}" for name, number in propagation.by_person[:MAX_NAMES])
+    more = ", ..." if len(propagation.by_person) > MAX_NAMES else ""
+    named = f"{propagation.named:,} named" + (f" ({people}{more})" if people else "")
+    note(
+        f"{count(propagation.examined, 'new face')}: {named}, {propagation.to_confirm:,} to confirm, "
+        f"{propagation.unknown:,} unknown" + (". To confirm: photocluster suggest" if propagation.to_confirm else "")
+    )

@@ -329,7 +329,7 @@ class _Scan:
         self.report.missing = self.library.photos.mark_missing(gone)
         self.report.carried = carry_names(self.library)
         first_new_face = self.library.photos.settled_rows()
-        if self.options.propagate and self.library.rows > first_new_face:
+        if self.options.propagate and self.library.rows > first_new_face and self.library.names.persons():
             self.report.propagation = propagate(self.library, first_face=first_new_face)
         self.library.photos.end_scan(mount_points(here))
 
