@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -94,6 +94,10 @@ def cluster(
         rejected=np.array(
             [(row_of[face], person) for face, person in library.names.rejections() if face in row_of], dtype=np.int64
         ).reshape(-1, 2),
+        different=np.array(
+            [(row_of[a], row_of[b]) for a, b in library.questions.pairs(same=False) if a in row_of and b in row_of],
+            dtype=np.int64,
+        ).reshape(-1, 2),
         quality=quality,
         times=_days(captured_at),
         progress=progress,
@@ -123,15 +127,30 @@ def cluster(
 
 
 def _persons(library: Library, faces: IntArray) -> IntArray:
-    """Return the person (n,) that the user or an import gave each face, -1 where nobody did."""
-    said = library.names.assignments()
-    return np.array(
-        [
-            said[face].person if face in said and said[face].source is not Source.PROPAGATED else -1
-            for face in faces.tolist()
-        ],
-        dtype=np.int64,
+    """Return the person (n,) that the user or an import gave each face, -1 where nobody did.
+
+    Faces without a name that the user said to be one person get a number of their own, above all persons.
+    """
+    said = {face: a.person for face, a in library.names.assignments().items() if a.source is not Source.PROPAGATED}
+    unnamed = joined(
+        [pair for pair in library.questions.pairs(same=True) if not said.keys() & set(pair)],
+        start=max(said.values(), default=0) + 1,
     )
+    return np.array([said.get(face, unnamed.get(face, -1)) for face in faces.tolist()], dtype=np.int64)
+
+
+def joined(pairs: Sequence[tuple[int, int]], *, start: int = 0) -> dict[int, int]:
+    """Return face -> number of the group that the pairs join it to, numbered from `start`."""
+    group: dict[int, set[int]] = {}
+    for pair in pairs:
+        union = set().union(*(group.get(face, {face}) for face in pair))
+        group.update(dict.fromkeys(union, union))
+    numbers: dict[int, int] = {}
+    for face in sorted(group):
+        if face not in numbers:
+            number = start + len(set(numbers.values()))
+            numbers.update(dict.fromkeys(group[face], number))
+    return numbers
 
 
 def _days(captured_at: list[str | None]) -> NDArray[np.float64]:

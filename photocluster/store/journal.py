@@ -19,6 +19,7 @@ TABLES: Final = {
     "alias": (("key",), ("key", "name", "person")),
     "assignment": (("face",), ("face", "person", "source", "distance")),
     "rejection": (("face", "person"), ("face", "person")),
+    "pair": (("face", "other"), ("face", "other", "same")),
     "ignored": (("face",), ("face", "kind")),
     "cover": (("person",), ("person", "face")),
     "mirror": (("photo",), ("photo",)),
@@ -117,7 +118,11 @@ class Decision:
         """Return a row of the log as it can stand now: None if its face or photo was forgotten."""
         if row is None:
             return None
-        if "face" in row:
+        if table == "pair":
+            query, value = "SELECT 1 FROM face WHERE id = ?", row["other"]
+            if self._connection.execute(query, (row["face"],)).fetchone() is None:
+                return None
+        elif "face" in row:
             query, value = "SELECT 1 FROM face WHERE id = ?", row["face"]
         elif table == "mirror":
             query, value = "SELECT 1 FROM photo WHERE hash = ?", row["photo"]

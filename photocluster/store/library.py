@@ -17,6 +17,7 @@ from photocluster.store.faces import LIVE, Faces
 from photocluster.store.history import History
 from photocluster.store.names import Names
 from photocluster.store.photos import Photos
+from photocluster.store.questions import Questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Status:
     files: int
     failed_files: int
     faces: int
+    ignored_faces: int
     clustered_faces: int
     clusters: int
     persons: int
@@ -62,6 +64,7 @@ class Library:
         self.faces = Faces(self._database)
         self.names = Names(self._database)
         self.clusters = Clusters(self._database)
+        self.questions = Questions(self._database)
         self.history = History(self._database, self.names)
 
     def __enter__(self) -> Self:
@@ -101,6 +104,7 @@ class Library:
             return int(self._database.execute(f"SELECT count(*) FROM {query}").fetchone()[0])
 
         current = "photo WHERE replaced_by IS NULL"
+        clustered = "membership JOIN face ON face.id = membership.face JOIN photo ON photo.id = face.photo"
         here = "EXISTS (SELECT 1 FROM file WHERE file.photo = photo.id AND NOT missing)"
         source = dict(self._database.execute("SELECT source, count(*) FROM assignment GROUP BY source").fetchall())
         return Status(
@@ -110,8 +114,9 @@ class Library:
             files=count("file WHERE state = 'photo' AND NOT missing"),
             failed_files=count("file WHERE state = 'failed' AND NOT missing"),
             faces=count(f"face JOIN photo ON photo.id = face.photo WHERE {LIVE}"),
-            clustered_faces=count("membership WHERE cluster IS NOT NULL"),
-            clusters=count("(SELECT DISTINCT cluster FROM membership WHERE cluster IS NOT NULL)"),
+            ignored_faces=count("ignored"),
+            clustered_faces=count(f"{clustered} WHERE cluster IS NOT NULL AND {LIVE}"),
+            clusters=count(f"(SELECT DISTINCT cluster FROM {clustered} WHERE cluster IS NOT NULL AND {LIVE})"),
             persons=count("person"),
             named_by_user=source.get("user", 0),
             named_by_import=source.get("imported", 0),

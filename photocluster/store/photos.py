@@ -310,5 +310,6 @@ def _without(change: list[Any], faces: set[int], hashes: set[str]) -> list[Any]:
     kept = []
     for row in rows:
         photo = json.loads(row["entry"])["photo"] if row and table == "waiting" else row and row.get("photo")
-        kept.append(None if row and (row.get("face") in faces or photo in hashes) else row)
+        gone = row and (row.get("face") in faces or (table == "pair" and row["other"] in faces) or photo in hashes)
+        kept.append(None if gone else row)
     return [table, *kept]

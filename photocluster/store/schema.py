@@ -1,4 +1,4 @@
-"""The format of a library folder, version 2.
+"""The format of a library folder, version 3.
 
 A library is one folder, mode 0700, with two files:
 
@@ -24,6 +24,8 @@ A library is one folder, mode 0700, with two files:
       may appear more than once: a mirror, a collage;
     - ``waiting``: statements of a backup whose face is not here (yet). ``key`` is the photo's hash and the box,
       ``entry`` the JSON object that `pipeline.backup` describes, with ids of persons in place of names;
+    - ``pair``: two faces without a name, the lower id first, that the user said to be one person (``same`` 1) or two
+      (0); ``suggestion``: the questions that were shown last, as JSON, so that an answer by number means them;
     - ``event``: one row per decision of the user, never changed or removed (but that forgotten faces leave it).
       ``changes`` is a JSON list of [table, before, after], rows as objects, null where there is none: enough to take
       the decision back and to replay it. ``takes_back``: the event that this one undoes, or the undo that it redoes;
@@ -153,6 +155,16 @@ MIGRATIONS = (
     CREATE TABLE mirror (photo TEXT PRIMARY KEY REFERENCES photo (hash) ON DELETE CASCADE) WITHOUT ROWID;
     CREATE TABLE waiting (key TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
     CREATE INDEX rejection_person ON rejection (person);
+    """,
+    """
+    CREATE TABLE pair (
+        face INTEGER NOT NULL REFERENCES face ON DELETE CASCADE,
+        other INTEGER NOT NULL REFERENCES face ON DELETE CASCADE CHECK (face < other),
+        same INTEGER NOT NULL CHECK (same IN (0, 1)),
+        PRIMARY KEY (face, other)
+    ) WITHOUT ROWID;
+    CREATE INDEX pair_other ON pair (other);
+    CREATE TABLE suggestion (number INTEGER PRIMARY KEY, question TEXT NOT NULL);
     """,
 )
 

@@ -1,0 +1,321 @@
+"""Suggestions on a library: which questions to ask, and what an answer does.
+
+The questions that were shown last are kept with their faces, so that an answer by number means what was shown, whatever
+was clustered or decided since: it is about those of the faces that nothing was said of in the meantime. Each answer is
+one event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from photocluster.errors import UnknownName, UsageError
+from photocluster.pipeline.clusters import joined
+from photocluster.pipeline.recognition import read_word
+from photocluster.records import FaceRow, Source
+from photocluster.store import Decision, IgnoredKind, Library, clean_name
+from photocluster.suggestions import SAMPLES, Kind, Question, Scene, learned_shift, suggest
+
+LIMIT = 20
+"""Questions shown at a time: about a minute's work."""
+
+TOLD = 3
+"""Faces of each cluster that a no to "are these one person" tells apart from those of the other: a cluster that falls
+apart later keeps the word."""
+
+EVENT = "answer"
+
+
+class Answer(StrEnum):
+    """What can be said to a suggestion."""
+
+    YES = "yes"
+    NO = "no"
+    NOT_A_FACE = "not-a-face"
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A question with its number.
+
+    Attributes
+    ----------
+    number
+        For the answer.
+    kind
+        What is asked.
+    cluster, other_cluster
+        The clusters that the faces are of; None for a single face.
+    person
+        Who the faces may be, or None.
+    faces, others
+        Face ids: at stake, and of the other side, the most typical first.
+    distance, second_distance
+        To the other side and to the next candidate.
+    probability
+        Of a yes.
+    words
+        The question as a sentence.
+    """
+
+    number: int
+    kind: Kind
+    cluster: int | None
+    other_cluster: int | None
+    person: str | None
+    faces: tuple[int, ...]
+    others: tuple[int, ...]
+    distance: float | None
+    second_distance: float | None
+    probability: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReport:
+    """What an answer did: its event (None: nothing changed), the faces it was about, and that as a sentence."""
+
+    number: int
+    event: int | None
+    faces: tuple[int, ...]
+    words: str
+
+
+def suggestions(library: Library, *, limit: int = LIMIT) -> list[Suggestion]:
+    """Return the questions that are worth most, and keep them under their numbers."""
+    faces, scene = _scene(library)
+    found = suggest(scene, limit=limit, shift=_shift(library))
+    membership = library.clusters.membership()
+    names = {info.id: info.name for info in library.names.persons()}
+    result = [_suggestion(number, q, faces.tolist(), membership, names) for number, q in enumerate(found, 1)]
+    ids = {name: person for person, name in names.items()}
+    library.questions.show(
+        [
+            {
+                "kind": s.kind.value,
+                "person": None if s.person is None else ids[s.person],
+                "faces": s.faces,
+                "others": s.others,
+                "probability": round(s.probability, 4),
+                "words": s.words,
+            }
+            for s in result
+        ]
+    )
+    return result
+
+
+def _scene(library: Library) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Scene]:
+    """Return the living faces (n,) and what is known of them, by row."""
+    word = read_word(library)
+    faces, photos = library.faces.photos()
+    row_of = {face: row for row, face in enumerate(faces.tolist())}
+    said = library.names.assignments()
+    persons = np.array([word.said.get(face, -1) for face in faces.tolist()], dtype=np.int64)
+    guessed = np.array(
+        [said[f].person if f in said and f not in word.said else -1 for f in faces.tolist()], dtype=np.int64
+    )
+    groups = _groups(library, faces.tolist(), (persons >= 0) | (guessed >= 0))
+    embeddings = library.embeddings()
+    return faces, Scene(
+        np.asarray(embeddings if len(faces) == len(embeddings) else embeddings[faces]),
+        groups,
+        persons,
+        guessed,
+        photos,
+        [(row_of[face], person) for face, person in word.rejected],
+        [(row_of[a], row_of[b]) for a, b in library.questions.pairs(same=False) if a in row_of and b in row_of],
+    )
+
+
+def _groups(
+    library: Library, faces: list[int], named: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the group (n,) of each face without a name: its cluster, what the user joined that to, or itself."""
+    membership = library.clusters.membership()
+    clusters = [membership.get(face) for face in faces]
+    top = max((cluster for cluster in clusters if cluster is not None), default=0) + 1
+    own = {face: top + face if cluster is None else cluster for face, cluster in zip(faces, clusters, strict=True)}
+    pairs = [(own[a], own[b]) for a, b in library.questions.pairs(same=True) if a in own and b in own]
+    together = joined(pairs, start=top + max(faces, default=0) + 1)
+    return np.array(
+        [
+            -1 if taken else together.get(own[face], own[face])
+            for face, taken in zip(faces, named.tolist(), strict=True)
+        ],
+        dtype=np.int64,
+    )
+
+
+def _shift(library: Library) -> float:
+    """Return what earlier answers tell of this library."""
+    answers = [event.arguments for event in library.history.events() if event.kind == EVENT and event.in_force]
+    return learned_shift(
+        [
+            (float(a["probability"]), a["answer"] == Answer.YES)
+            for a in answers
+            if a["question"] != Kind.NAME and a["answer"] != Answer.NOT_A_FACE
+        ]
+    )
+
+
+def _suggestion(
+    number: int, question: Question, faces: list[int], membership: dict[int, int | None], names: dict[int, str]
+) -> Suggestion:
+    own, others = [faces[row] for row in question.faces], [faces[row] for row in question.others]
+    cluster = membership.get(own[0])
+    other = membership.get(others[0]) if question.kind is Kind.PAIR else None
+    person = names.get(question.person)
+    one = f"face f{own[0]}" if len(own) == 1 else f"cluster {cluster} ({len(own):,} faces)"
+    if question.kind is Kind.NAME:
+        words = f"Who is {one}?"
+    elif question.kind is Kind.PAIR:
+        words = f"Are {one} and cluster {other} ({len(others):,} faces) one person?"
+    elif len(own) == 1:
+        words = f"Is {one} {person}, though it lies far out?"
+    else:
+        words = f"Is {one} {person}?"
+    return Suggestion(
+        number,
+        question.kind,
+        cluster,
+        other,
+        person,
+        tuple(own),
+        tuple(others),
+        question.distance,
+        question.second_distance,
+        question.probability,
+        words,
+    )
+
+
+def samples(library: Library, suggestion: Suggestion) -> tuple[list[FaceRow], list[FaceRow]]:
+    """Return the faces to look at: of the question, and of the other side."""
+    return (
+        [row for face in suggestion.faces[:SAMPLES] for row in library.faces.rows(face=face)],
+        [row for face in suggestion.others[:SAMPLES] for row in library.faces.rows(face=face)],
+    )
+
+
+def answer(
+    library: Library, number: int, said: Answer, *, name: str | None = None, dry_run: bool = False
+) -> AnswerReport:
+    """Answer the question that was shown under a number.
+
+    Yes names the faces, or joins two clusters; no is remembered for ever: the faces are not that person, the clusters
+    are two people, or whoever it is is a stranger (`Kind.NAME`).
+
+    Parameters
+    ----------
+    number
+        Of the question.
+    said
+        The answer.
+    name
+        Who it is, with a yes: needed for `Kind.NAME`; for the others it says who it is instead.
+
+    Raises
+    ------
+    UnknownName
+        No question was shown under that number.
+    UsageError
+        The question is void by now, or the answer needs a name.
+    """
+    shown = library.questions.shown()
+    if number not in shown:
+        listed = f"; those shown last are 1 to {max(shown)}" if shown else ""
+        raise UnknownName(f"there is no suggestion {number}{listed}. See: photocluster suggest")
+    question = shown[number]
+    faces, others = _still_open(library, number, question)
+    if said is Answer.YES and question["kind"] == Kind.NAME and name is None:
+        raise UsageError(f'"{question["words"]}" needs a name: photocluster accept {number} --name "NAME"')
+    arguments = {
+        "suggestion": number,
+        "question": question["kind"],
+        "words": question["words"],
+        "answer": said.value,
+        "probability": question["probability"],
+        "name": name,
+    }
+    with library.names.decide(EVENT, arguments, dry_run=dry_run) as decision:
+        words = _apply(library, decision, question, said, faces, others, name)
+    return AnswerReport(number, decision.event, tuple(faces), words)
+
+
+def _still_open(library: Library, number: int, question: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Return the faces, and those of the other side, of which the user said nothing since the question was shown."""
+    word = read_word(library)
+    alive = {face for face in question["faces"] if face in word.photo_of and face not in word.said}
+    others = [face for face in question["others"] if face in word.photo_of]
+    again = "see what is open now with: photocluster suggest"
+    if question["kind"] == Kind.PERSON:
+        if question["person"] not in word.names:
+            raise UsageError(f'suggestion {number} ("{question["words"]}") is void: that person is gone; {again}')
+        refused = {face for face, person in word.rejected if person == question["person"]}
+        alive -= refused
+    if question["kind"] == Kind.PAIR:
+        others = [face for face in others if face not in word.said]
+        said = {*library.questions.pairs(same=True), *library.questions.pairs(same=False)}
+        if {(min(a, b), max(a, b)) for a in question["faces"][:TOLD] for b in question["others"][:TOLD]} & said:
+            alive = set()
+    if not alive or (question["kind"] == Kind.PAIR and not others):
+        raise UsageError(f'suggestion {number} ("{question["words"]}") is void: it has been answered since; {again}')
+    return [face for face in question["faces"] if face in alive], others
+
+
+def _apply(
+    library: Library,
+    decision: Decision,
+    question: dict[str, Any],
+    said: Answer,
+    faces: list[int],
+    others: list[int],
+    name: str | None,
+) -> str:
+    kind, count = Kind(question["kind"]), f"{len(faces):,} face{'s' if len(faces) != 1 else ''}"
+    if said is Answer.NOT_A_FACE:
+        for face in faces:
+            decision.ignore(face, IgnoredKind.NOT_A_FACE.value)
+        return f"{count} left out: no faces"
+    if said is Answer.YES and (name is not None or kind is Kind.PERSON):
+        person = decision.person(clean_name(name)) if name is not None else question["person"]
+        named = _name(library, decision, [*faces, *(others if kind is Kind.PAIR else [])], person)
+        return f"{library.names.person(person).name}: {named:,} faces named"
+    if said is Answer.YES:
+        decision.put("pair", {"face": min(faces[0], others[0]), "other": max(faces[0], others[0]), "same": 1})
+        return "one person; they are one cluster from the next run of photocluster cluster on"
+    _refuse(decision, kind, faces, others, question["person"])
+    if kind is Kind.PERSON:
+        return f"{count}: not {library.names.person(question['person']).name}"
+    return "two people" if kind is Kind.PAIR else f"{count} left out: a stranger"
+
+
+def _refuse(decision: Decision, kind: Kind, faces: list[int], others: list[int], person: int) -> None:
+    """Write a no."""
+    if kind is Kind.PAIR:
+        for a in faces[:TOLD]:
+            for b in others[:TOLD]:
+                decision.put("pair", {"face": min(a, b), "other": max(a, b), "same": 0})
+    for face in faces if kind is not Kind.PAIR else ():
+        if kind is Kind.PERSON:
+            decision.reject(face, person)
+        else:
+            decision.ignore(face, IgnoredKind.STRANGER.value)
+
+
+def _name(library: Library, decision: Decision, faces: list[int], person: int) -> int:
+    """Name faces, at most one a photo; return how many."""
+    word = read_word(library)
+    named = 0
+    for face in faces:
+        photo = word.photo_of[face]
+        if person not in word.taken.get(photo, set()) or photo < 0:
+            decision.assign(face, person, Source.USER)
+            word.taken.setdefault(photo, set()).add(person)
+            named += 1
+    return named
