@@ -111,9 +111,8 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
         (n,) the day on which a face was taken, -1 where not known.
     """
     n = len(groups.sizes)
-    rows = np.repeat(np.arange(n, dtype=np.int32), graph.indices.shape[1])
-    listed = np.stack([rows, graph.indices.ravel()], axis=1)  # int32, to spare memory
-    near = listed[(graph.distances.ravel() < 1.5 * rules.duplicate_distance) & (listed[:, 1] >= 0)].astype(np.int64)
+    rows, columns = np.nonzero((graph.distances < 1.5 * rules.duplicate_distance) & (graph.indices >= 0))
+    near = np.stack([rows, graph.indices[rows, columns]], axis=1)
     labels = agglomerate(groups, near, mean_distance_below(rules.duplicate_distance))
     points = np.unique(labels)
     grown = np.flatnonzero(groups.sizes > 1)
@@ -123,8 +122,7 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
     strong[labels[~weak]] = True  # a point is weak if all its faces are
     tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong)
 
-    pairs = unique_pairs(labels[listed[listed[:, 1] >= 0]], n)
-    del rows, listed
+    pairs = _neighbours(graph, labels)
     bold = strong[pairs].all(axis=1)
     state = _State(groups, labels, pairs[bold])
     state.advance(agglomerate(groups, state.pairs, mean_distance_below(rules.sure_distance)))
@@ -140,6 +138,17 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
     for _ in range(ROUNDS):
         state.advance(_attach_scraps(state, rules, days))
     return Assembly(state.labels, outlier_scores, state.pairs)
+
+
+def _neighbours(graph: NeighbourGraph, labels: IntArray) -> IntArray:
+    """Return the pairs (m, 2) of points whose faces are neighbours, each once."""
+    n, k = graph.indices.shape
+    pairs = [np.empty((0, 2), dtype=np.int64)]
+    for start in range(0, n, 8 * BLOCK):  # in blocks, to spare memory
+        indices = graph.indices[start : start + 8 * BLOCK]
+        both = np.stack([np.repeat(labels[start : start + len(indices)], k), labels[indices.ravel()]], axis=1)
+        pairs.append(unique_pairs(both[indices.ravel() >= 0], n))
+    return unique_pairs(np.concatenate(pairs), n)
 
 
 class _State:
