@@ -70,6 +70,8 @@ def cluster(
     _show_changes(report.changes)
     for sentence in report.contradictions:
         note(f"your words contradict each other: {sentence}")
+    if report.recall is not None:
+        note(f"the search for neighbours was approximate: {report.recall:.1%} of the near ones were found")
     note(
         f"{count(report.faces, 'face')}: {count(len(report.clusters), 'cluster')}, {report.noise:,} in none. "
         "Look: photocluster export html people/. Name: photocluster label NUMBER NAME"

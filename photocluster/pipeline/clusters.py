@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster.constraints import Contradiction
+from photocluster.pipeline.neighbours import library_graph
 from photocluster.records import NOISE, IntArray, Source
 from photocluster.store import ClusterInfo, Library
 
@@ -59,10 +60,14 @@ class ClusterChange:
 
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
-    """What a run found."""
+    """What a run found.
+
+    `recall` is the share of each face's near neighbours that an approximate search found; None where it was exact.
+    """
 
     faces: int
     noise: int
+    recall: float | None
     clusters: tuple[ClusterInfo, ...]
     changes: tuple[ClusterChange, ...]
     contradictions: tuple[str, ...]
@@ -78,7 +83,7 @@ def cluster(
 
     Names are read, as constraints, and not written.
     """
-    from photocluster.clustering import FaceClusterer
+    from photocluster.clustering import NEIGHBOURS, FaceClusterer
 
     parameters = parameters or ClusterParameters()
     faces, photos = library.faces.photos()
@@ -86,6 +91,10 @@ def cluster(
     embeddings = library.embeddings()
     vectors = embeddings if len(faces) == len(embeddings) else embeddings[faces]
     clusterer = FaceClusterer(**parameters.given())
+    graph = None
+    if parameters.extras:
+        tell = progress or (lambda _share, _what: None)
+        graph = library_graph(library, faces, NEIGHBOURS, progress=lambda share: tell(0.6 * share, "neighbours"))
     row_of = {face: row for row, face in enumerate(faces.tolist())}
     clusterer.fit(
         vectors,
@@ -100,6 +109,7 @@ def cluster(
         ).reshape(-1, 2),
         quality=quality,
         times=_days(captured_at),
+        graph=graph,
         progress=progress,
     )
     labels = np.asarray(clusterer.labels_, dtype=np.int64)
@@ -120,6 +130,7 @@ def cluster(
     return ClusterReport(
         faces=len(faces),
         noise=int((labels == NOISE).sum()),
+        recall=None if graph is None else graph.near_recall,
         clusters=tuple(library.clusters.infos()),
         changes=tuple(describe_changes(before, after)) if before else (),
         contradictions=tuple(_explain(library, faces, found) for found in clusterer.contradictions_),

@@ -14,6 +14,7 @@ from typing import Any
 from photocluster.errors import RecipeMismatch, StoreBusy, StoreCorrupt, StoreError, StoreMissing, StoreVersion
 from photocluster.records import Recipe
 from photocluster.store.matrix import Matrix
+from photocluster.store.neighbours import FILE as NEIGHBOURS
 from photocluster.store.schema import APPLICATION_ID, MIGRATIONS, migrate
 
 DATABASE = "library.sqlite"
@@ -87,6 +88,7 @@ class Database:
     def clear_forgotten(self) -> None:
         """Zero the rows of the matrix that a committed `Photos.forget` left to be zeroed."""
         with self.transaction():
+            (self.folder / NEIGHBOURS).unlink(missing_ok=True)
             self.matrix.clear(json.loads(self.meta(CLEARING) or "[]"))
             self.connection.execute("DELETE FROM meta WHERE key = ?", (CLEARING,))
 

@@ -1,6 +1,6 @@
 """The format of a library folder, version 3.
 
-A library is one folder, mode 0700, with two files:
+A library is one folder, mode 0700, with two files (and ``neighbours.npz``, a cache that `neighbours` describes):
 
 ``library.sqlite``
     SQLite, WAL, foreign keys on, ``application_id`` 0x50434C31 ("PCL1"), ``user_version`` the number of the last
