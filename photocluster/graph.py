@@ -40,7 +40,7 @@ SMALL = 1500
 """Up to this many points all distances fit one matrix (18 MB) and take less time than numba's import (0.3 s)."""
 
 EXACT_LIMIT = 60_000
-"""Up to this many points the graph is exact: 11 CPU seconds, and 6 for an exact tree; approximate it takes 6 and 0.5."""
+"""Up to this many points the graph is exact: 11 CPU seconds, and 6 for an exact tree; approximate, 6 and 0.5."""
 
 MANY_NEW = 25_000
 """With more new points than this, comparing each with all costs more (4 ns a pair) than a new graph (100 us a

@@ -104,7 +104,7 @@ def test_tree_of_points_whose_lists_do_not_leave_their_blob():
     np.testing.assert_allclose(tree.weights, reference_weights(X, 3), rtol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     points=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=2, max_size=40),
     min_samples=st.integers(1, 4),
