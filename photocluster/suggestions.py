@@ -32,8 +32,10 @@ MAX_GAP = 0.5
 MIN_PROBABILITY = 0.1
 """Questions less likely to be answered with yes are not asked: nine of ten would be a nuisance."""
 
-NAMEABLE = 0.7
-"""How likely the user names a cluster that is nobody known so far; the others are strangers in the background."""
+NAMEABLE = (0.4, 0.5)
+"""How likely the user names a cluster that is nobody known so far: the first figure plus the second times the mean
+quality (0..1) of its faces. Strangers in the background are small and blurred: over LFW's photos the median is .25 for
+bystanders, .72 for the subjects."""
 
 JOIN_VALUE = 0.5
 """A yes to two clusters without a name names nobody yet: it saves one of the two decisions still to come."""
@@ -75,6 +77,8 @@ class Scene:
         (n,) int64: the same for propagated names.
     photos
         (n,) int64; faces with the same number >= 0 are of one photo, thus two people.
+    quality
+        (n,) float32, 0..1.
     rejected
         (row, person) pairs that are known to be wrong.
     different
@@ -86,6 +90,7 @@ class Scene:
     persons: IntArray
     guessed: IntArray
     photos: IntArray
+    quality: FloatArray
     rejected: Collection[tuple[int, int]] = ()
     different: Collection[tuple[int, int]] = ()
 
@@ -174,7 +179,7 @@ def suggest(scene: Scene, *, limit: int, shift: float = 0.0) -> list[Question]:
         See `probability`.
     """
     groups = _Groups(scene)
-    asked = [*_about_persons(scene, groups, shift), *_about_pairs(scene, groups, shift), *_about_names(groups)]
+    asked = [*_about_persons(scene, groups, shift), *_about_pairs(scene, groups, shift), *_about_names(scene, groups)]
     asked.sort(key=lambda ask: (-ask.value, ask.kind, ask.group))
     questions: list[Question] = []
     taken: set[int] = set()
@@ -291,11 +296,11 @@ def _about_pairs(scene: Scene, groups: _Groups, shift: float) -> Iterator[_Ask]:
                 yield _Ask(Kind.PAIR, group, other, NOBODY, distance, next_one, p, value)
 
 
-def _about_names(groups: _Groups) -> Iterator[_Ask]:
+def _about_names(scene: Scene, groups: _Groups) -> Iterator[_Ask]:
     """Yield the question who a cluster is."""
     for group in range(groups.clusters):
-        value = NAMEABLE * float(groups.sizes[group])
-        yield _Ask(Kind.NAME, group, NOBODY, NOBODY, None, None, NAMEABLE, value)
+        p = NAMEABLE[0] + NAMEABLE[1] * float(scene.quality[groups.rows(group)].mean())
+        yield _Ask(Kind.NAME, group, NOBODY, NOBODY, None, None, p, p * float(groups.sizes[group]))
 
 
 def _worth_a_look(distances: FloatArray, strangers: Strangers, shift: float) -> IntArray:

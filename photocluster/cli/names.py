@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from photocluster.cli.console import count, json_option, note, open_library, write_json
+from photocluster.cli.suggest import answer_numbers
 from photocluster.cli.targets import dry_run_option, expand, faces_json, listed, say, say_faces
+from photocluster.errors import UsageError
 
 
 @click.command()
@@ -69,18 +71,31 @@ def unlabel(ctx: click.Context, targets: tuple[str, ...], *, dry_run: bool, as_j
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|PERSON|FACE...", callback=expand)
+@click.argument("targets", nargs=-1, required=True, metavar="SUGGESTION|PERSON|FACE...", callback=expand)
+@click.option("--name", metavar="NAME", help="Who it is, for suggestions.")
+@click.option("--clusters", is_flag=True, help="Numbers are those of clusters, not of suggestions.")
 @dry_run_option
 @json_option
 @click.pass_context
-def accept(ctx: click.Context, targets: tuple[str, ...], *, dry_run: bool, as_json: bool) -> None:
-    """Make the propagated names on faces your own word: those of a cluster (12), of a person, or single faces (f345).
+def accept(
+    ctx: click.Context, targets: tuple[str, ...], *, name: str | None, clusters: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Say yes: to suggestions by their numbers (3), or to the propagated names of a person or of single faces (f345).
+
+    Propagated names become your own word by it. Those in clusters: accept --clusters 12.
 
     \b
-    Example: photocluster accept f345 f350-f360
+    Example: photocluster accept 3 --name "Madonna"
     """  # noqa: D301
     from photocluster.pipeline.naming import accept as run
 
+    if not clusters and all(target.isdecimal() for target in targets):
+        answer_numbers(ctx, targets, yes=True, name=name, dry_run=dry_run, as_json=as_json)
+        return
+    if not clusters and any(target.isdecimal() for target in targets):
+        raise UsageError("give either numbers of suggestions, or faces and persons; for clusters add --clusters")
+    if name is not None:
+        raise UsageError("--name goes with numbers of suggestions; for faces and clusters: photocluster label")
     with open_library(ctx) as library:
         report = run(library, targets, dry_run=dry_run)
     if as_json:
@@ -90,21 +105,25 @@ def accept(ctx: click.Context, targets: tuple[str, ...], *, dry_run: bool, as_js
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="CLUSTER|FACE...", callback=expand)
-@click.option("--person", required=True, metavar="NAME", help="Who these faces are not.")
+@click.argument("targets", nargs=-1, required=True, metavar="SUGGESTION|CLUSTER|FACE...", callback=expand)
+@click.option("--person", metavar="NAME", help="Who these faces or clusters are not.")
 @dry_run_option
 @json_option
 @click.pass_context
-def reject(ctx: click.Context, targets: tuple[str, ...], *, person: str, dry_run: bool, as_json: bool) -> None:
-    """Say that faces, or all faces of a cluster, are not a person. It is remembered for ever.
+def reject(ctx: click.Context, targets: tuple[str, ...], *, person: str | None, dry_run: bool, as_json: bool) -> None:
+    """Say no to suggestions (3), or that faces, or all faces of a cluster, are not a person. It is remembered for ever.
 
-    The name goes off the faces that carry it, and neither clustering nor propagation brings them together again.
+    Numbers are suggestions, or with --person clusters. The name goes off the faces that carry it, and neither
+    clustering nor propagation brings them together again.
 
     \b
     Example: photocluster reject f345 --person "Madonna"
     """  # noqa: D301
     from photocluster.pipeline.naming import reject as run
 
+    if person is None:
+        answer_numbers(ctx, targets, yes=False, name=None, dry_run=dry_run, as_json=as_json)
+        return
     with open_library(ctx) as library:
         report = run(library, targets, person, dry_run=dry_run)
     if as_json:

@@ -127,6 +127,7 @@ def _scene(library: Library) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]]
         persons,
         guessed,
         photos,
+        library.faces.facts()[0],
         [(row_of[face], person) for face, person in word.rejected],
         [(row_of[a], row_of[b]) for a, b in library.questions.pairs(same=False) if a in row_of and b in row_of],
     )
@@ -245,6 +246,15 @@ def answer(
     with library.names.decide(EVENT, arguments, dry_run=dry_run) as decision:
         words = _apply(library, decision, question, said, faces, others, name)
     return AnswerReport(number, decision.event, tuple(faces), words)
+
+
+def is_open(library: Library, number: int) -> bool:
+    """Return whether the question that was shown under a number can still be answered."""
+    try:
+        _still_open(library, number, library.questions.shown()[number])
+    except UsageError:
+        return False
+    return True
 
 
 def _still_open(library: Library, number: int, question: dict[str, Any]) -> tuple[list[int], list[int]]:

@@ -24,6 +24,7 @@ from photocluster.evaluation import (
 )
 from photocluster.pipeline.clusters import ClusterParameters, cluster
 from photocluster.pipeline.evaluating.known import KnownFaces, Tell, scratch_library
+from photocluster.pipeline.evaluating.suggested import answer_suggestions
 from photocluster.records import NOISE, IntArray
 
 
@@ -66,6 +67,7 @@ Way = Callable[[KnownFaces, IntArray], Iterable[Decision]]
 
 WAYS: Mapping[str, Way] = {
     "clusters, largest first": lambda known, clusters: name_clusters(known.identities, clusters),
+    "suggestions": answer_suggestions,
     "the same, errors left": lambda known, clusters: name_clusters(known.identities, clusters, correct=False),
 }
 """Ways to name a library, as rows of one table."""

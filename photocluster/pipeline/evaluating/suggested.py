@@ -30,6 +30,7 @@ class _User:
         n = len(clusters)
         self.known = known
         self.groups = np.where(clusters == NOISE, np.arange(n) + int(clusters.max(initial=0)) + 1, clusters)
+        self.quality = np.array([row.quality.overall for row in known.rows], dtype=np.float32)
         self.persons = np.full(n, NOBODY, dtype=np.int64)
         self.guessed = np.full(n, NOBODY, dtype=np.int64)
         self.strangers = np.zeros(n, dtype=np.bool_)
@@ -54,6 +55,7 @@ class _User:
             self.persons,
             self.guessed,
             self.known.photos,
+            self.quality,
             self.rejected,
             self.different,
         )
