@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from making import FakeAnalyser, picture
+from PIL import Image, PngImagePlugin
 
 from photocluster.errors import UsageError
 from photocluster.pipeline.backup import backup
@@ -61,6 +62,7 @@ class Decisions(RuleBasedStateMachine):
         self.numbers: set[int] = set()
         self.dead: set[int] = set()
         self.colour = {}
+        self.versions: list[tuple[str, str | None]] = []
         self._see()
 
     def teardown(self):
@@ -80,8 +82,6 @@ class Decisions(RuleBasedStateMachine):
         """Learn who is really on each face, from the picture."""
         for row in self.library.faces.rows():
             if row.face not in self.colour and row.path:
-                from PIL import Image
-
                 pixel = Image.open(row.path).getpixel((int(row.detection.box.x0), 0))
                 self.colour[row.face] = pixel[0] // 5
 
@@ -397,7 +397,7 @@ class Decisions(RuleBasedStateMachine):
                 if somebody == who
             )
 
-    def _scan_again(self, new=0):
+    def _scan_again(self, new=0, edited=None):
         """Scan; only new contents may be looked at."""
         self.fresh = None
         FakeAnalyser.analysed = 0
@@ -407,6 +407,8 @@ class Decisions(RuleBasedStateMachine):
         assert FakeAnalyser.analysed == new
         assert not report.failed
         self._see()
+        self.versions = [(old, now or self.library.photos.hash_of(edited)) for old, now in self.versions]
+        self._carry()
 
     @rule()
     def scan_again(self):
@@ -438,10 +440,7 @@ class Decisions(RuleBasedStateMachine):
         """Another program writes metadata into a photo: its faces get new rows."""
         path = data.draw(st.sampled_from(sorted(self.photos.iterdir())))
         old = self.library.photos.hash_of(path)
-        faces = [row.face for row in self.library.faces.of_hash(old)]
         copies = sum(self.library.photos.hash_of(other) == old for other in self.photos.iterdir())
-        from PIL import Image, PngImagePlugin
-
         self.written += 1
         comment = PngImagePlugin.PngInfo()
         comment.add_text("Comment", str(self.written))
@@ -449,34 +448,41 @@ class Decisions(RuleBasedStateMachine):
             image.load()
         image.save(path, pnginfo=comment)
         os.utime(path, ns=(self.written, self.written))
+        if copies == 1:
+            self.versions.append((old, None))
+        self._scan_again(new=1, edited=path)
+
+    def _carry(self):
+        """What is said of an earlier version of a photo, by an undo for example, goes over to the next one."""
         before = dict(self.model.state)
-        self._scan_again(new=1)
-        if copies > 1:
-            return
-        new = self.library.photos.hash_of(path)
-        for face, now in zip(faces, [row.face for row in self.library.faces.of_hash(new)], strict=True):
-            self._carry(face, now)
-        if self.model.state.pop(("mirror", old), None):
-            self.model.state["mirror", new] = True
+        rows = [(self.library.faces.of_hash(old), self.library.faces.of_hash(new)) for old, new in self.versions]
+        for old, new in sorted(rows, key=lambda pair: pair[0][0].face):
+            if before.get(("mirror", old[0].photo)):
+                del self.model.state["mirror", old[0].photo]
+                self.model.state["mirror", new[0].photo] = True
+            for face, now in zip(old, new, strict=True):
+                if ("ignored", now.face) not in before:
+                    self._carry_face(before, face.face, now.face)
         events = self.library.history.events()
         carried = bool(events) and events[0].kind == "carry" and events[0].id not in self.model.events
         self.model.note(events[0].id if carried else None, "carry", before)
 
-    def _carry(self, old, new):
-        who = self.model.state.get(("named", old))
-        kind = self.model.state.pop(("ignored", old), None)
-        refused = [cell[2] for cell in self.model.state if cell[:2] == ("refused", old)]
-        if who is not None:
-            covered = self.model.state.get(("cover", who)) == old
+    def _carry_face(self, before, old, new):
+        who, there = before.get(("named", old)), before.get(("named", new))
+        if who is not None and there in {None, who}:
+            covered = before.get(("cover", who)) == old
             self.model.unname(old)
-            self.model.name(new, who)
+            if there is None:
+                self.model.name(new, who)
             if covered:
                 self.model.state["cover", who] = new
-        if kind is not None:
+        kind = self.model.state.pop(("ignored", old), None)
+        if kind is not None and there is None:
             self.model.ignore(new, kind)
-        for person in refused:
+        for person in [cell[2] for cell in before if cell[:2] == ("refused", old)]:
             del self.model.state["refused", old, person]
-            self.model.refuse(new, person)
+            if there != person:
+                self.model.refuse(new, person)
 
     @rule(data=st.data())
     def forget_photo(self, data):
@@ -493,6 +499,7 @@ class Decisions(RuleBasedStateMachine):
             faces = {row.face for row in self.library.faces.of_hash(gone)}
             self.library.photos.forget([gone])
             self.model.forget(faces, gone)
+            self.versions = [pair for pair in self.versions if gone not in pair]
 
     @rule()
     def restore_own_backup(self):

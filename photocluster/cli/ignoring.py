@@ -132,7 +132,7 @@ def mirror(ctx: click.Context, photos: tuple[str, ...], *, dry_run: bool, as_jso
 
     with open_library(ctx) as library:
         report = run(library, photos, dry_run=dry_run)
-    _show_photos(report, "may show a person twice now", dry_run=dry_run, as_json=as_json)
+    _show_photos(report, "may show a person twice", dry_run=dry_run, as_json=as_json)
 
 
 @click.command()
@@ -150,11 +150,11 @@ def unmirror(ctx: click.Context, photos: tuple[str, ...], *, dry_run: bool, as_j
 
     with open_library(ctx) as library:
         report = run(library, photos, remove=True, dry_run=dry_run)
-    _show_photos(report, "show nobody twice now", dry_run=dry_run, as_json=as_json)
+    _show_photos(report, "to show nobody twice", dry_run=dry_run, as_json=as_json)
 
 
 def _show_photos(report: PhotosReport, done: str, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         write_json(report)
         return
-    say(f"{count(len(report.photos), 'photo')} {done}", report.event, dry_run=dry_run)
+    say(f"{count(len(report.photos), 'photo')} marked: {done}", report.event, dry_run=dry_run)

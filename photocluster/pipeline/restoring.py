@@ -22,6 +22,10 @@ SAME_FACE_IOU = 0.5
 """Boxes that overlap by half are one face: the criterion by which detections have been matched since PASCAL VOC
 (Everingham et al. 2010). Faces of two people that overlap by that much would have to lie on each other."""
 
+LEAST_IOU = 0.25
+"""The same for boxes around one centre: one is at most twice as wide and high as the other. Some detectors take the
+face from brow to chin, others the whole head."""
+
 
 class Reason(StrEnum):
     """Why a statement of a backup has no face here."""
@@ -144,8 +148,8 @@ def _waiting(library: Library) -> list[_Statement]:
 def match_boxes(saved: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
     """Return saved box -> found box, each at most once.
 
-    Pairs are dealt with by falling overlap, down to `SAME_FACE_IOU`. Of what is left, two boxes are one face if each
-    holds the other's centre and neither does so with any other box: detectors differ in how much of the head they take.
+    Pairs are dealt with by falling overlap, down to `SAME_FACE_IOU`. Of what is left, two boxes are one face if they
+    overlap by `LEAST_IOU`, each holds the other's centre, and neither does so with any other box.
     """
     overlaps = sorted(
         ((a.iou(b), i, j) for i, a in enumerate(saved) for j, b in enumerate(found)), key=lambda o: (-o[0], o[1:])
@@ -156,8 +160,12 @@ def match_boxes(saved: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
             pairs[i] = j
     left = [
         (i, j)
-        for _, i, j in overlaps
-        if i not in pairs and j not in pairs.values() and _holds(saved[i], found[j]) and _holds(found[j], saved[i])
+        for overlap, i, j in overlaps
+        if overlap >= LEAST_IOU
+        and i not in pairs
+        and j not in pairs.values()
+        and _holds(saved[i], found[j])
+        and _holds(found[j], saved[i])
     ]
     alone = [pair for pair in left if sum(pair[0] == i or pair[1] == j for i, j in left) == 1]
     return pairs | dict(alone)
