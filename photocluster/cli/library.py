@@ -41,6 +41,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         ("library", printable(library_folder(ctx))),
         ("photos", f"{found.photos:,} ({found.photos_without_faces:,} without faces) in {count(found.files, 'file')}"),
         ("faces", f"{found.faces:,}, {found.clustered_faces:,} of them in {count(found.clusters, 'cluster')}"),
+        ("ignored faces", f"{found.ignored_faces:,}"),
         ("people", f"{found.persons:,}"),
         ("named faces", named),
         ("missing photos", f"{found.missing_photos:,}"),
