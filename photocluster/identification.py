@@ -40,7 +40,10 @@ NEIGHBOURS = 3
 both."""
 
 BLOCK = 1024
-"""Probes compared at a time: bounds the memory to 4 kB for each person, or each face of the gallery."""
+"""Probes compared at a time: bounds the memory to 4 kB for each person."""
+
+PAIRS = 1 << 23
+"""Pairs of faces compared at a time: 32 MB."""
 
 SAMPLE = 1024
 """Known faces on which the threshold is calibrated: the mean of so many distances is known to 0.002."""
@@ -132,10 +135,9 @@ class People:
         self._starts = np.searchsorted(columns[order], np.arange(len(ids) + 1))
         self._faces = np.ascontiguousarray(gallery.embeddings[order])
         self._columns = columns[order]
-        sums = np.zeros((len(ids), gallery.embeddings.shape[1]))
-        np.add.at(sums, self._columns, self._faces)
-        self._sums = sums
-        self.centroids = _unit(sums)
+        empty = np.empty((0, gallery.embeddings.shape[1]))
+        self._sums = np.add.reduceat(self._faces, self._starts[:-1], axis=0, dtype=np.float64) if len(ids) else empty
+        self.centroids = _unit(self._sums)
         self._svm = _Svm(self._faces, self._columns) if method is Method.SVM and len(ids) > 1 else None
         self.strangers = self._strangers()
         self.threshold = self.strangers.threshold if threshold is None else threshold
@@ -309,13 +311,15 @@ def person_distances(probes: FloatArray, grouped: FloatArray, starts: IntArray, 
     starts
         (p + 1,): person i owns the rows starts[i]..starts[i + 1].
     """
-    distances = _distances(probes, grouped)
     result = np.empty((len(probes), len(starts) - 1), dtype=np.float32)
-    for i, (start, end) in enumerate(pairwise(starts)):
-        own = distances[:, start:end]
-        if end - start > neighbours:
-            own = np.partition(own, neighbours - 1, axis=1)[:, :neighbours]
-        result[:, i] = own.mean(axis=1)
+    size = max(1, PAIRS // max(len(grouped), 1))
+    for first in range(0, len(probes), size):
+        distances = _distances(probes[first : first + size], grouped)
+        for i, (start, end) in enumerate(pairwise(starts)):
+            own = distances[:, start:end]
+            if end - start > neighbours:
+                own = np.partition(own, neighbours - 1, axis=1)[:, :neighbours]
+            result[first : first + size, i] = own.mean(axis=1)
     return result
 
 
