@@ -190,6 +190,19 @@ def test_plain_redo_stops_at_a_new_decision(library):
         redo(library, 1)
 
 
+def test_the_way_out_is_named_by_decisions(library):
+    label(library, ["f0"], "Ann")
+    move(library, ["f0"], "Ben")
+    undo(library)
+    redo(library)
+    with pytest.raises(UsageError, match=r"itself: event 2 \(move\) changed.*photocluster undo 2$"):
+        undo(library, 1)
+    undo(library)
+    undo(library)
+    with pytest.raises(UsageError, match=r"event 2 cannot be redone.*event 6 \(undo\).*photocluster redo 1$"):
+        redo(library, 2)
+
+
 def test_an_undo_is_not_undone_but_redone(library):
     label(library, ["f0"], "Ann")
     undo(library)

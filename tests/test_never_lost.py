@@ -81,7 +81,7 @@ class Decisions(RuleBasedStateMachine):
     def _see(self):
         """Learn who is really on each face, from the picture."""
         for row in self.library.faces.rows():
-            if row.face not in self.colour and row.path:
+            if row.face not in self.colour and not row.missing:
                 pixel = Image.open(row.path).getpixel((int(row.detection.box.x0), 0))
                 self.colour[row.face] = pixel[0] // 5
 
@@ -364,6 +364,10 @@ class Decisions(RuleBasedStateMachine):
         propagate(self.library)
         again = propagate(self.library)
         assert (again.changed, again.taken_back) == (0, 0)
+        rows = [row for row in self.library.faces.rows() if row.person and row.face in self.colour]
+        known = {(row.person, self.colour[row.face]) for row in rows if row.source is Source.USER}
+        guesses = {(row.person, self.colour[row.face]) for row in rows if row.source is Source.PROPAGATED}
+        assert guesses <= known, "a stranger was forced into a person"
 
     @rule(parameters=st.sampled_from(PARAMETERS))
     def cluster(self, parameters):

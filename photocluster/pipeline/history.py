@@ -30,7 +30,7 @@ def undo(library: Library, number: int | None = None, *, dry_run: bool = False) 
     if event.kind in {UNDO, REDO}:
         opposite = REDO if event.kind == UNDO else UNDO
         raise UsageError(
-            f"event {number} is one of {event.kind} itself; say: photocluster {opposite} {event.arguments['event']}"
+            f"event {number} only took something back; say: photocluster {opposite} {event.arguments['event']}"
         )
     return library.history.take_back(event, UNDO, dry_run=dry_run)
 

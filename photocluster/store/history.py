@@ -106,6 +106,7 @@ class History:
             touched = {row_key(table, before or after) for table, before, after in json.loads(text)}
             if sought & (touched | {("face", key[1]) for key in touched if key[0] in _OF_FACES}):
                 later.append(other)
+        later = [other for other in later if other.kind not in {UNDO, REDO}] or later
         shown = ", ".join(f"event {other.id} ({other.kind})" for other in later[:_NAMED_AT_MOST])
         more = f" and {len(later) - _NAMED_AT_MOST} more" if len(later) > _NAMED_AT_MOST else ""
         what = "redone" if kind == REDO else "undone"
@@ -117,8 +118,15 @@ class History:
             )
         return (
             f"event {number} cannot be {what} by itself: {shown}{more} changed the same faces or persons later. "
-            f"Undo first: photocluster undo {later[0].id}"
+            f"First take that back: photocluster {_opposite(later[0])}"
         )
+
+
+def _opposite(event: Event) -> str:
+    """Return the command that takes an event back."""
+    if event.kind in {UNDO, REDO}:
+        return f"{REDO if event.kind == UNDO else UNDO} {event.arguments['event']}"
+    return f"{UNDO} {event.id}"
 
 
 _OF_FACES = frozenset({"assignment", "rejection", "ignored"})
