@@ -38,6 +38,9 @@ MEAN_FILE = "sface_mean.txt"
 
 STRIDES = (8, 16, 32)
 
+DETECTION_METHOD = "pyramid-close-up-1"
+"""Names how `Detector` uses the network in a recipe; changed when it changes a box."""
+
 DETECTION_THRESHOLD = 0.8
 """Least detector score. OpenCV's default of 0.9 loses profiles and faces with sunglasses or masks; at 0.7 the photos
 without people show twice as many false faces as at 0.8 (``tests/test_models.py`` holds the recall)."""
@@ -143,7 +146,8 @@ class Detector:
     def detect(self, rgb: ImageArray, *, scale: float = 1.0) -> list[Detection]:
         """Return the faces of a picture, best score first, coordinates divided by `scale`.
 
-        Each size proposes faces; a proposal that is small or unsure is decided by a second look at it, enlarged.
+        Each size proposes faces; whether a small one is a face is decided by a second look at it, enlarged. (A large one
+        is seen well enough at once: a second look only makes faces of patterns.)
 
         Parameters
         ----------
@@ -154,9 +158,9 @@ class Detector:
         """
         proposals, heights = self._propose(rgb)
         proposals, heights = self._merged(proposals, heights)
-        sure = (proposals[:, 14] >= self.threshold) & (heights >= SECURE_HEIGHT)
-        close_ups = [self._look_again(rgb, row) for row in proposals[~sure][:MAX_CLOSE_UPS]]
-        rows = np.concatenate([proposals[sure], *close_ups])
+        small = heights < SECURE_HEIGHT
+        close_ups = [self._look_again(rgb, row) for row in proposals[small][:MAX_CLOSE_UPS]]
+        rows = np.concatenate([proposals[~small & (proposals[:, 14] >= self.threshold)], *close_ups])
         rows, _ = self._merged(rows, rows[:, 14])
         rows[:, :14] /= scale
         return [

@@ -95,7 +95,7 @@ class Analyser:
 def recipe(*, mirror: bool = True) -> Recipe:
     """Return the recipe of the embeddings that an `Analyser` with these settings makes; loads no model."""
     return Recipe(
-        detector=models.model_identity(models.DETECTOR_FILE),
+        detector=f"{models.model_identity(models.DETECTOR_FILE)}/{models.DETECTION_METHOD}",
         embedder=models.model_identity(models.EMBEDDER_FILE),
         mean=models.mean_identity(),
         mirror=mirror,
