@@ -146,8 +146,8 @@ class Detector:
     def detect(self, rgb: ImageArray, *, scale: float = 1.0) -> list[Detection]:
         """Return the faces of a picture, best score first, coordinates divided by `scale`.
 
-        Each size proposes faces; whether a small one is a face is decided by a second look at it, enlarged. (A large one
-        is seen well enough at once: a second look only makes faces of patterns.)
+        Each size proposes faces; whether a small one is a face is decided by a second look at it, enlarged. (A large
+        one is seen well enough at once: a second look only makes faces of patterns.)
 
         Parameters
         ----------
