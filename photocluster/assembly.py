@@ -2,14 +2,12 @@
 
 Pure on arrays.
 
-1. Near-duplicates (bursts, copies) become one point each: they are weak evidence of each other, and would otherwise be
-the
-   densest clusters of all.
+1. Near-duplicates (bursts, copies) become one point each: they are weak evidence of each other, and would otherwise
+   be the densest clusters of all.
 2. HDBSCAN's tree of the points, cut at an absolute ceiling, says which points it would put together (`tree_labels`).
 3. Groups that are surely one person form by average linkage.
 4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where the tree has the two
-in
-   one cluster, that is a second witness, and less of a ratio will do.
+   in one cluster, that is a second witness, and less of a ratio will do.
 5. Single faces and scraps join the group that they fit, if they fit no other nearly as well; faces of low quality only
    come in here.
 
@@ -112,7 +110,7 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
     """
     n = len(groups.sizes)
     rows, columns = np.nonzero((graph.distances < 1.5 * rules.duplicate_distance) & (graph.indices >= 0))
-    near = np.stack([rows, graph.indices[rows, columns]], axis=1)
+    near = unique_pairs(np.stack([rows, graph.indices[rows, columns]], axis=1), n)
     labels = agglomerate(groups, near, mean_distance_below(rules.duplicate_distance))
     points = np.unique(labels)
     grown = np.flatnonzero(groups.sizes > 1)
@@ -159,8 +157,9 @@ class _State:
 
     def advance(self, moved: IntArray) -> None:
         """Take in that each group i has become part of group moved[i]."""
-        self.labels = moved[self.labels]
-        self.pairs = unique_pairs(moved[self.pairs], len(moved))
+        if not np.array_equal(moved, np.arange(len(moved))):
+            self.labels = moved[self.labels]
+            self.pairs = unique_pairs(moved[self.pairs], len(moved))
 
     def look_up_centres(self, strong: BoolArray) -> None:
         """Add the pairs of larger groups whose centres are neighbours."""

@@ -22,7 +22,7 @@ from photocluster.errors import UsageError
 from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import ratio
-from photocluster.merging import Groups, ScoreArray
+from photocluster.merging import Groups, ScoreArray, add_rows
 from photocluster.records import NOISE, FloatArray, IntArray
 
 NEIGHBOURS = 16
@@ -308,7 +308,7 @@ def _fits(X: FloatArray, labels: IntArray) -> ScoreArray:
     blocks = [slice(i, i + (1 << 16)) for i in range(0, len(labels), 1 << 16)]
     for block in blocks:
         part = labels[block]
-        np.add.at(sums, part[part >= 0], X[block][part >= 0])
+        add_rows(sums, part[part >= 0], X[block][part >= 0])
     for block in blocks:
         held = np.flatnonzero(labels[block] >= 0) + block.start
         rest = np.einsum("ij,ij->i", X[held], sums[labels[held]]) - 1
@@ -325,10 +325,9 @@ def _candidates(groups: Groups, made: Assembly, number: IntArray) -> tuple[Merge
     clusters = number[groups.links[pairs]]
     fit = (clusters >= 0).all(axis=1) & (clusters[:, 0] != clusters[:, 1])
     pairs, clusters = pairs[fit], np.sort(clusters[fit], axis=1)
-    values = ratio(groups, pairs)
+    values, distances = ratio(groups, pairs), np.sqrt(np.maximum(2 - 2 * groups.between(pairs), 0))
     order = np.lexsort((clusters[:, 1], clusters[:, 0], -values))
-    pairs, clusters, values = pairs[order], clusters[order], values[order]
-    distances = np.sqrt(np.maximum(2 - 2 * groups.between(pairs), 0))
+    clusters, values, distances = clusters[order], values[order], distances[order]
     named: dict[int, int] = {}
     result: dict[tuple[int, int], MergeCandidate] = {}
     for (one, other), value, distance in zip(clusters.tolist(), values.tolist(), distances.tolist(), strict=True):

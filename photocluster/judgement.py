@@ -7,8 +7,8 @@ Pure on arrays. Two measures decide, both made of mean similarities (cosines), w
   people whose photos lie close together and people whose photos do not. What is within a small group is hardly known;
   it is shrunk towards the model's average.
 - The *contrast*: how far the ratio stands out from the background, which is what the groups' next neighbours reach.
-Among
-  thousands of strangers some come close by chance, and in a band of look-alikes all do: both raise the background.
+  Among thousands of strangers some come close by chance, and in a band of look-alikes all do: both raise the
+  background.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ class Background:
 
         Less a little for small groups, whose ratio may be great by chance.
         """
-        level = self.levels[pairs].mean(axis=1)
-        chance = SMALL_GROUP_CONTRAST * (1 / groups.sizes[pairs]).sum(axis=1)
+        left, right = pairs.T
+        level = (self.levels[left] + self.levels[right]) / 2
+        chance = SMALL_GROUP_CONTRAST * (1 / groups.sizes[left] + 1 / groups.sizes[right])
         return np.asarray((ratio - level) / (1 - level) - chance)
 
 
@@ -64,7 +65,7 @@ def ratio(groups: Groups, pairs: IntArray) -> ScoreArray:
     names = np.flatnonzero(asked)
     spread = np.ones(n)
     spread[names] = np.sqrt(within(groups, names))
-    return np.asarray(groups.between(pairs) / spread[pairs].prod(axis=1))
+    return np.asarray(groups.between(pairs) / (spread[pairs[:, 0]] * spread[pairs[:, 1]]))
 
 
 def within(groups: Groups, names: IntArray) -> ScoreArray:

@@ -10,11 +10,14 @@ gives the same result as joining the best pair of all one at a time, in far fewe
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from photocluster._kernels import compiled
 from photocluster.constraints import BoolArray, Constraints
+from photocluster.graph import SMALL
 from photocluster.records import FloatArray, IntArray
 
 ScoreArray = NDArray[np.float64]
@@ -24,7 +27,7 @@ SLACK = 0.03
 time."""
 
 BLOCK = 1 << 15
-"""Pairs of groups compared at a time: two blocks of 128 float32 numbers a pair, 32 MB together."""
+"""Pairs of groups compared at a time without numba: two blocks of 128 float32 numbers a pair, 32 MB together."""
 
 
 class Groups:
@@ -53,23 +56,27 @@ class Groups:
         _, first, number = np.unique(constraints.persons[named], return_index=True, return_inverse=True)
         self.links[named] = named[first[number]]
         self._apart = _keys(self.links[constraints.pairs], n)
+        self._known: tuple[IntArray, ScoreArray] | None = None
 
     def between(self, pairs: IntArray) -> ScoreArray:
-        """Mean similarity between the groups of each pair (k, 2)."""
-        result = np.empty(len(pairs), dtype=np.float64)
-        for i in range(0, len(pairs), BLOCK):
-            left, right = pairs[i : i + BLOCK].T
-            result[i : i + BLOCK] = np.einsum("ij,ij->i", self.sums[left], self.sums[right])
-        return result / (self.sizes[pairs[:, 0]] * self.sizes[pairs[:, 1]])
+        """Mean similarity between the groups of each pair (k, 2), an array that nobody may change afterwards.
+
+        Asked about the same array again, with no join in between, it gives the same answer at once.
+        """
+        if self._known is None or self._known[0] is not pairs:
+            result = _products(self.sums, pairs)
+            result /= self.sizes[pairs[:, 0]] * self.sizes[pairs[:, 1]]
+            self._known = pairs, result
+        return self._known[1]
 
     def within(self, groups: IntArray) -> ScoreArray:
         """Mean similarity of the pairs inside each group (k,); 1 for a single face."""
-        squares = np.empty(len(groups), dtype=np.float64)
-        for i in range(0, len(groups), BLOCK):
-            sums = self.sums[groups[i : i + BLOCK]]
-            squares[i : i + BLOCK] = np.einsum("ij,ij->i", sums, sums)
+        result = np.ones(len(groups), dtype=np.float64)
+        many = self.sizes[groups] > 1
+        groups = groups[many]
         sizes = self.sizes[groups]
-        return np.asarray(np.where(sizes > 1, (squares - sizes) / np.maximum(sizes * (sizes - 1), 1), 1.0))
+        result[many] = (_products(self.sums, np.stack([groups, groups], axis=1)) - sizes) / (sizes * (sizes - 1))
+        return result
 
     def may_join(self, pairs: IntArray) -> BoolArray:
         """Whether nothing forbids the groups of each pair (k, 2) to be one person."""
@@ -93,7 +100,9 @@ class Groups:
 
     def join(self, keep: IntArray, gone: IntArray) -> None:
         """Join each group of `gone` (k,), all different, to that of `keep`, none of which is in `gone`."""
-        np.add.at(self.sums, keep, self.sums[gone])
+        self._known = None
+        for i in range(0, len(keep), BLOCK):
+            add_rows(self.sums, keep[i : i + BLOCK], self.sums[gone[i : i + BLOCK]])
         np.add.at(self.sizes, keep, self.sizes[gone])
         self.sizes[gone] = 0
         self._join_links(self.links[keep], self.links[gone])
@@ -120,17 +129,18 @@ Affinity = Callable[[Groups, IntArray], ScoreArray]
 def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray:
     """Join groups along the pairs (k, 2), and what they turn into, until no two that may join have an affinity of 0.
 
+    The pairs are as `unique_pairs` returns them.
+
     Changes `groups`. Returns (n,) int64: the group that each group is part of now.
     """
     n = len(groups.sizes)
     labels = np.arange(n, dtype=np.int64)
-    pairs = unique_pairs(pairs, n)
     score = affinity(groups, pairs)
     while len(pairs):
         # A pair that falls short matters only where one of the two may still change.
         passing = np.zeros(n, dtype=bool)
         passing[pairs[score >= 0]] = True
-        alive = passing[pairs].any(axis=1)
+        alive = passing[pairs[:, 0]] | passing[pairs[:, 1]]
         if not alive.all():
             pairs, score = pairs[alive], score[alive]
         comers, hosts, values = _best_partners(groups, pairs, score)
@@ -141,7 +151,7 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
         moved = target != np.arange(n)
         changed = moved.copy()
         changed[target[moved]] = True
-        touched = changed[pairs].any(axis=1)
+        touched = changed[pairs[:, 0]] | changed[pairs[:, 1]]
         fresh = unique_pairs(target[pairs[touched]], n)
         pairs = np.concatenate([pairs[~touched], fresh])
         score = np.concatenate([score[~touched], affinity(groups, fresh)])
@@ -207,10 +217,9 @@ def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[
     n = len(groups.sizes)
     rows = np.flatnonzero(score >= 0)
     rows = rows[groups.may_join(pairs[rows])]
-    rows = rows[np.lexsort((rows, -score[rows]))]  # ties by the groups' own order
     ends, score = pairs[rows], score[rows]
-    best = _first_rank(ends, n)
-    mutual = (best[ends] == np.arange(len(ends))[:, None]).all(axis=1)
+    best = _is_best(ends, score, n)
+    mutual = best.all(axis=1)
     pair = ends[mutual]
     swap = groups.sizes[pair[:, 1]] > groups.sizes[pair[:, 0]]
     host_of = np.where(swap, pair[:, 1], pair[:, 0])
@@ -219,15 +228,61 @@ def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[
     bound = np.zeros(n, dtype=bool)
     bound[pair] = True
     near = score[:, None] >= top[ends] - SLACK  # column 0: the left end is a host that the pair nearly fits best
-    near &= (best[ends] == np.arange(len(ends))[:, None])[:, ::-1] & ~bound[ends[:, ::-1]]
+    near &= best[:, ::-1] & ~bound[ends[:, ::-1]]
     left, right = near.T
     comers = np.concatenate([np.where(swap, pair[:, 0], pair[:, 1]), ends[left, 1], ends[right, 0]])
     hosts = np.concatenate([host_of, ends[left, 0], ends[right, 1]])
     return comers, hosts, np.concatenate([score[mutual], score[left], score[right]])
 
 
-def _first_rank(ends: IntArray, n: int) -> IntArray:
-    """Return (n,) the first row of `ends` (k, 2) in which each group stands."""
+def _is_best(ends: IntArray, score: ScoreArray, n: int) -> BoolArray:
+    """Return (k, 2) whether each row of `ends` (k, 2) has the greatest score of its left and of its right group.
+
+    Of equal scores it is the first row's.
+    """
+    top = np.full(n, -np.inf)
+    for side in range(2):
+        np.maximum.at(top, ends[:, side], score)
     first = np.full(n, len(ends), dtype=np.int64)
-    first[ends[::-1].ravel()] = np.repeat(np.arange(len(ends))[::-1], 2)  # of repeated places the last written stays
-    return first
+    for side in range(2):
+        rows = np.flatnonzero(score == top[ends[:, side]])
+        np.minimum.at(first, ends[rows, side], rows)
+    return np.asarray(first[ends] == np.arange(len(ends))[:, None])
+
+
+def add_rows(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:
+    """Add each of the vectors (k, d) to the row of `sums` that is its place (k,); a place may be named repeatedly."""
+    if len(sums) <= SMALL:
+        np.add.at(sums, places, vectors)
+    else:
+        compiled(_add)(sums, places, vectors)
+
+
+def _products(vectors: FloatArray, pairs: IntArray) -> ScoreArray:
+    """Return (k,) the dot product of the two rows of `vectors` that each pair (k, 2) names."""
+    result = np.empty(len(pairs), dtype=np.float64)
+    if len(vectors) > SMALL:
+        compiled(_multiply)(vectors, np.ascontiguousarray(pairs), result)
+        return result
+    for i in range(0, len(pairs), BLOCK):
+        left, right = pairs[i : i + BLOCK].T
+        result[i : i + BLOCK] = np.einsum("ij,ij->i", vectors[left], vectors[right])
+    return result
+
+
+def _multiply(vectors: FloatArray, pairs: IntArray, result: ScoreArray) -> None:
+    # A kernel (see `_kernels`): nothing is copied, which is most of the time that einsum takes.
+    for r in range(len(pairs)):
+        left, right = vectors[pairs[r, 0]], vectors[pairs[r, 1]]
+        total = np.float32(0)
+        for c in range(vectors.shape[1]):
+            total += left[c] * right[c]
+        result[r] = total
+
+
+def _add(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:
+    # A kernel (see `_kernels`): many times as fast as `np.add.at` on rows.
+    for r in range(len(places)):
+        row, vector = sums[places[r]], vectors[r]
+        for c in range(vectors.shape[1]):
+            row[c] += vector[c]
