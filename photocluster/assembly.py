@@ -110,7 +110,7 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
     """
     n = len(groups.sizes)
     rows, columns = np.nonzero((graph.distances < 1.5 * rules.duplicate_distance) & (graph.indices >= 0))
-    near = unique_pairs(np.stack([rows, graph.indices[rows, columns]], axis=1), n)
+    near = unique_pairs(np.stack([rows, graph.indices[rows, columns]], axis=1))
     labels = agglomerate(groups, near, mean_distance_below(rules.duplicate_distance))
     points = np.unique(labels)
     grown = np.flatnonzero(groups.sizes > 1)
@@ -121,8 +121,10 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
     tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong)
 
     pairs = _neighbours(graph, labels)
-    bold = strong[pairs].all(axis=1)
-    state = _State(groups, labels, pairs[bold])
+    bold = strong[pairs[:, 0]] & strong[pairs[:, 1]]
+    timid = pairs[~bold]
+    state = _State(groups, labels, pairs[bold] if len(timid) else pairs)
+    del pairs  # as many numbers as the neighbour graph has, twice
     state.advance(agglomerate(groups, state.pairs, mean_distance_below(rules.sure_distance)))
     state.look_up_centres(strong)
     for _ in range(ROUNDS):
@@ -132,7 +134,7 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
             state.advance(agglomerate(groups, state.pairs, likeness(level, rules, agree)))
     whole = np.arange(n)
     whole[points] = state.labels[points]
-    state.pairs = unique_pairs(np.concatenate([state.pairs, whole[pairs[~bold]]]), n)
+    state.pairs = unique_pairs(np.concatenate([state.pairs, whole[timid]]))
     for _ in range(ROUNDS):
         state.advance(_attach_scraps(state, rules, days))
     return Assembly(state.labels, outlier_scores, state.pairs)
@@ -145,8 +147,10 @@ def _neighbours(graph: NeighbourGraph, labels: IntArray) -> IntArray:
     for start in range(0, n, 8 * BLOCK):  # in blocks, to spare memory
         indices = graph.indices[start : start + 8 * BLOCK]
         both = np.stack([np.repeat(labels[start : start + len(indices)], k), labels[indices.ravel()]], axis=1)
-        pairs.append(unique_pairs(both[indices.ravel() >= 0], n))
-    return unique_pairs(np.concatenate(pairs), n)
+        pairs.append(unique_pairs(both[indices.ravel() >= 0]))
+    every = np.concatenate(pairs)
+    pairs.clear()
+    return unique_pairs(every)
 
 
 class _State:
@@ -159,7 +163,7 @@ class _State:
         """Take in that each group i has become part of group moved[i]."""
         if not np.array_equal(moved, np.arange(len(moved))):
             self.labels = moved[self.labels]
-            self.pairs = unique_pairs(moved[self.pairs], len(moved))
+            self.pairs = unique_pairs(moved[self.pairs])
 
     def look_up_centres(self, strong: BoolArray) -> None:
         """Add the pairs of larger groups whose centres are neighbours."""
@@ -169,7 +173,7 @@ class _State:
         centres = unit(self.groups.sums[held])
         indices = neighbour_graph(centres, CENTRE_NEIGHBOURS).indices
         found = np.stack([np.repeat(held, indices.shape[1]), held[indices.ravel()]], axis=1)[indices.ravel() >= 0]
-        self.pairs = unique_pairs(np.concatenate([self.pairs, found]), len(self.groups.sizes))
+        self.pairs = unique_pairs(np.concatenate([self.pairs, found]))
 
     def background(self) -> Background:
         return background(self.pairs, ratio(self.groups, self.pairs), len(self.groups.sizes))

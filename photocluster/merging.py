@@ -22,6 +22,9 @@ from photocluster.records import FloatArray, IntArray
 
 ScoreArray = NDArray[np.float64]
 
+SHIFT = 32
+"""A pair is sorted as one number: the smaller group's, shifted by so many bits, and the greater one's."""
+
 SLACK = 0.03
 """A join may be made before another of an affinity greater by this much. At 0 the result is that of one join at a
 time."""
@@ -55,7 +58,7 @@ class Groups:
         named = np.flatnonzero(constraints.persons >= 0)
         _, first, number = np.unique(constraints.persons[named], return_index=True, return_inverse=True)
         self.links[named] = named[first[number]]
-        self._apart = _keys(self.links[constraints.pairs], n)
+        self._apart = _keys(self.links[constraints.pairs])
         self._known: tuple[IntArray, ScoreArray] | None = None
 
     def between(self, pairs: IntArray) -> ScoreArray:
@@ -65,7 +68,9 @@ class Groups:
         """
         if self._known is None or self._known[0] is not pairs:
             result = _products(self.sums, pairs)
-            result /= self.sizes[pairs[:, 0]] * self.sizes[pairs[:, 1]]
+            for i in range(0, len(pairs), BLOCK):
+                left, right = pairs[i : i + BLOCK].T
+                result[i : i + BLOCK] /= self.sizes[left] * self.sizes[right]
             self._known = pairs, result
         return self._known[1]
 
@@ -84,7 +89,7 @@ class Groups:
         left, right = self.persons[links[:, 0]], self.persons[links[:, 1]]
         free = (left < 0) | (right < 0) | (left == right)
         if len(self._apart):
-            wanted = links.min(axis=1) * len(self.links) + links.max(axis=1)
+            wanted = np.minimum(links[:, 0], links[:, 1]) << SHIFT | np.maximum(links[:, 0], links[:, 1])
             place = np.searchsorted(self._apart, wanted).clip(max=len(self._apart) - 1)
             free &= self._apart[place] != wanted
         return np.asarray(free)
@@ -93,7 +98,7 @@ class Groups:
         """Return (m, 2) positions of comers that are kept apart from each other, yet would join one host's link."""
         where = np.full(len(self.links), -1, dtype=np.int64)
         where[self.links[comers]] = np.arange(len(comers))
-        at = where[np.stack([self._apart // len(self.links), self._apart % len(self.links)], axis=1)]
+        at = where[_ends(self._apart)]
         at = at[(at >= 0).all(axis=1)]
         goal = self.links[hosts][at]
         return np.asarray(at[goal[:, 0] == goal[:, 1]])
@@ -116,8 +121,8 @@ class Groups:
         np.maximum.at(self.persons, keep, self.persons[gone])
         self.links = target[self.links]
         if len(self._apart):
-            left, right = target[self._apart // n], target[self._apart % n]
-            keys = np.minimum(left, right) * n + np.maximum(left, right)
+            ends = target[_ends(self._apart)]
+            keys = np.minimum(ends[:, 0], ends[:, 1]) << SHIFT | np.maximum(ends[:, 0], ends[:, 1])
             if not np.array_equal(keys, self._apart):
                 self._apart = np.sort(keys, kind="stable")
 
@@ -152,7 +157,7 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
         changed = moved.copy()
         changed[target[moved]] = True
         touched = changed[pairs[:, 0]] | changed[pairs[:, 1]]
-        fresh = unique_pairs(target[pairs[touched]], n)
+        fresh = unique_pairs(target[pairs[touched]])
         pairs = np.concatenate([pairs[~touched], fresh])
         score = np.concatenate([score[~touched], affinity(groups, fresh)])
     return labels
@@ -192,20 +197,28 @@ def _first_places(values: IntArray, chosen: BoolArray) -> IntArray:
     return np.asarray(places[np.unique(values[places], return_index=True)[1]])
 
 
-def unique_pairs(pairs: IntArray, n: int) -> IntArray:
+def unique_pairs(pairs: IntArray) -> IntArray:
     """Return each pair of two different groups once, the smaller number first, in rising order."""
-    keys = _keys(pairs[pairs[:, 0] != pairs[:, 1]], n)
-    return np.stack([keys // n, keys % n], axis=1) if n else pairs[:0]
+    ends = _ends(_keys(pairs))
+    differ = ends[:, 0] != ends[:, 1]
+    return ends if differ.all() else ends[differ]
 
 
-def _keys(pairs: IntArray, n: int) -> IntArray:
-    low, high = np.minimum(pairs[:, 0], pairs[:, 1]), np.maximum(pairs[:, 0], pairs[:, 1])
-    keys = low.astype(np.int64) * n
-    keys += high
+def _keys(pairs: IntArray) -> IntArray:
+    keys = np.minimum(pairs[:, 0], pairs[:, 1]).astype(np.int64)
+    keys <<= SHIFT
+    keys |= np.maximum(pairs[:, 0], pairs[:, 1])
     keys.sort()
     new = np.ones(len(keys), dtype=bool)  # numpy's own unique is several times slower
-    new[1:] = keys[1:] != keys[:-1]
-    return np.asarray(keys[new])
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    return keys if new.all() else keys[new]
+
+
+def _ends(keys: IntArray) -> IntArray:
+    pairs = np.empty((len(keys), 2), dtype=np.int64)
+    np.right_shift(keys, SHIFT, out=pairs[:, 0])
+    np.bitwise_and(keys, (1 << SHIFT) - 1, out=pairs[:, 1])
+    return pairs
 
 
 def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[IntArray, IntArray, ScoreArray]:
@@ -219,6 +232,8 @@ def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[
     rows = rows[groups.may_join(pairs[rows])]
     ends, score = pairs[rows], score[rows]
     best = _is_best(ends, score, n)
+    rows = np.flatnonzero(best[:, 0] | best[:, 1])
+    ends, score, best = ends[rows], score[rows], best[rows]
     mutual = best.all(axis=1)
     pair = ends[mutual]
     swap = groups.sizes[pair[:, 1]] > groups.sizes[pair[:, 0]]
