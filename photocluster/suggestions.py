@@ -23,8 +23,8 @@ from photocluster.records import FloatArray, IntArray
 
 INTERCEPT, PER_DEVIATION, PER_GAP = -4.4, 0.41, 18.0
 """Logistic regression on what the clusterer leaves unjoined in ten libraries made of LFW, five celebrities over
-decades, a K-pop band and group photos. Of held-back people in them, of those said .93 (.80, .59, .39, .16) there were
-.90 (.74, .61, .35, .12) right."""
+decades, a K-pop band and group photos. Of held-back people in them, of those said .38 (.59, .80, .93) there were .38
+(.59, .66, .82) right; the last two rest on 101 and 17 cases and claim too much. `learned_shift` mends that in use."""
 
 MAX_GAP = 0.5
 """A second candidate farther than this tells no more."""
