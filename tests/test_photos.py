@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from photocluster import photos
 from photocluster.errors import PhotoError, PhotoTooLarge, UndecodablePhoto, UnreadableFile
-from photocluster.photos import FoundFile, WalkProblem, content_hash, decode, is_photo, read, sniff, walk
+from photocluster.photos import content_hash, decode, is_photo, read, sniff
+from photocluster.walking import FoundFile, WalkProblem, walk
 
 ROOT = Path(__file__).parents[1]
 AWKWARD = Path(os.environ.get("PHOTOCLUSTER_TEST_DATA", ROOT.parent / "shared" / "data")) / "awkward"
@@ -706,7 +707,8 @@ import sys, resource
 from pathlib import Path
 from photocluster import photos
 from photocluster.errors import PhotoError
-for entry in photos.walk([Path(sys.argv[1])], hidden=True):
+from photocluster.walking import walk
+for entry in walk([Path(sys.argv[1])], hidden=True):
     content = photos.read(entry.path)
     assert photos.sniff(entry.path) == photos.is_photo(content)
     try:

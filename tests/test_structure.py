@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "photocluster"
 LEVELS = (
     {"errors", "records"},
     {
+        "walking",
         "photos", "video", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "sheet_pages", "regions",

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from photocluster import photos
 from photocluster.errors import Interrupted, PhotoError, PhotoTooLarge, StoreBusy, UnreadableFile, UsageError
-from photocluster.photos import FoundFile, WalkProblem
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.recognition import PropagationReport, propagate
 from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
 from photocluster.records import DecodedPhoto
 from photocluster.store import FileState, Library, ScannedFile
+from photocluster.walking import FoundFile, WalkProblem, walk
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class _Scan:
 
     def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile]:
         """Walk; count what is unchanged, yield the rest."""
-        for found in photos.walk(roots, exclude=self.options.exclude, hidden=self.options.hidden):
+        for found in walk(roots, exclude=self.options.exclude, hidden=self.options.hidden):
             if isinstance(found, WalkProblem):
                 self.report.problems.append((found.path, found.reason))
                 continue
