@@ -18,11 +18,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from photocluster.calibration import LIMIT, Strangers, calibrate
+from photocluster.calibration import Strangers, calibrate
 from photocluster.records import FloatArray, IntArray
-
-THRESHOLD = LIMIT
-"""Greatest distance to a person, whatever the calibration says."""
 
 UNKNOWN = -1
 """The person of a probe that is nobody in the gallery."""
@@ -33,7 +30,7 @@ second person nearer than that is too likely to decide."""
 
 VERIFICATION_THRESHOLD = 1.10
 """Greatest distance of two faces that are said to be one person, when just two are compared: 99.2 % of the pairs of one
-person in LFW are that near, and 3 in 100,000 of different people (same table)."""
+person in LFW are that near, and 3 in 100,000 of different people (SFace, mean subtracted, all pairs)."""
 
 NEIGHBOURS = 3
 """Faces that speak for a person (`Method.NEIGHBOURS`): one can be a wrong one or a bad photo, three together are seldom

@@ -32,7 +32,9 @@ MAX_CHANGES = 30
 @click.command()
 @click.option("--min-cluster-size", type=click.IntRange(2), help="Groups of fewer faces are noise.")
 @click.option("--min-samples", type=click.IntRange(1), help="HDBSCAN's min_samples, counted without the face itself.")
-@click.option("--max-distance", type=click.FloatRange(0, 2), help="Faces farther apart are never neighbours.")
+@click.option(
+    "--max-distance", type=click.FloatRange(0, 2), help="Ceiling of HDBSCAN's tree: joins above it do not count."
+)
 @click.option(
     "--plain", is_flag=True, help="HDBSCAN and nothing else: no constraints, no ceiling, no second judgement."
 )
