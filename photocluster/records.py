@@ -103,11 +103,17 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """A detection with what was measured on it: `embedding` is float32 (128,), unit norm."""
+    """A detection with what was measured on it: `embedding` is float32 (128,), unit norm.
+
+    In a video, `time` is the frame's, in seconds from the clip's start, and faces of one `track` are one person whom
+    the tracker followed from frame to frame; both are None in a still photo.
+    """
 
     detection: Detection
     quality: Quality
     embedding: FloatArray
+    time: float | None = None
+    track: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,8 @@ class PhotoFacts:
         ISO 8601 local time without zone ("2019-07-14T16:02:11"), from EXIF; None where it is not known.
     camera
         Maker and model, from EXIF; None where it is not known.
+    duration
+        Seconds that a video lasts; None for a still photo. A video's faces have the time of their frame.
     """
 
     width: int
@@ -134,6 +142,7 @@ class PhotoFacts:
     format: str
     captured_at: str | None
     camera: str | None
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +195,7 @@ class FaceRow:
     `face` is the row number in the store; `photo` the content hash; `path` one file that holds the photo (the first by
     path; "" when none is left), `missing` whether no known file of the photo was there at the last look. `cluster` is
     None for noise and for faces not yet clustered. `source` and `distance` are None without a person; `distance` is
-    also None for names that came from no comparison.
+    also None for names that came from no comparison. `time` and `track` are those of `Face`.
     """
 
     face: int
@@ -201,3 +210,5 @@ class FaceRow:
     person: str | None
     source: Source | None
     distance: float | None
+    time: float | None = None
+    track: int | None = None

@@ -106,6 +106,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("orientation", "int", lambda row: row.facts.orientation),
     Column("format", "text", lambda row: row.facts.format),
     Column("missing", "flag", lambda row: row.missing),
+    Column("duration", "real", lambda row: row.facts.duration, 3),
+    Column("time", "real", lambda row: row.time, 3),
+    Column("track", "int", lambda row: row.track),
     *(
         Column(f"{name}_{axis}", "real", _landmark(point, number), 2)
         for point, name in enumerate(LANDMARKS)

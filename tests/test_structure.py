@@ -27,7 +27,8 @@ LEVELS = (
 
 HEAVY = {
     "numpy", "scipy", "sklearn", "hdbscan", "numba", "onnxruntime", "insightface", "cv2", "PIL", "pillow_heif",
-    "pyarrow", "rich", "jinja2", "matplotlib", "platformdirs",
+    "pyarrow", "rich", "jinja2", "matplotlib", "platformdirs", "av", "rawpy", "watchfiles", "starlette", "uvicorn",
+    "exiv2", "pyexiv2",
 }  # fmt: skip
 """What `photocluster --help` must not wait for."""
 

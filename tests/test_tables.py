@@ -21,6 +21,7 @@ from photocluster.tables import COLUMNS, WRITERS, escape, unescape, write_npz, w
 HEADER = (
     "path,photo,face,x0,y0,x1,y1,detector_score,quality,cluster,person,source,distance,"
     "probability,size,sharpness,yaw,pitch,roll,norm,captured_at,camera,width,height,orientation,format,missing,"
+    "duration,time,track,"
     "left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y,left_mouth_x,left_mouth_y,right_mouth_x,right_mouth_y"
 )
 
@@ -29,7 +30,7 @@ FULL = FaceRow(
     photo="ab" * 32,
     path="/photos/ünï, \"x\"\n'写真'.jpg",
     missing=True,
-    facts=PhotoFacts(4000, 3000, 6, "JPEG", "2019-07-14T16:02:11", "Canon EOS 5D"),
+    facts=PhotoFacts(4000, 3000, 6, "JPEG", "2019-07-14T16:02:11", "Canon EOS 5D", 12.5),
     detection=Detection(
         Box(-1.23456, 2.0, 100.5, 200.25), 0.987654, np.arange(10, dtype=np.float32).reshape(5, 2) + 0.25
     ),
@@ -39,6 +40,8 @@ FULL = FaceRow(
     person="=HYPERLINK(שרה)",
     source=Source.PROPAGATED,
     distance=0.912345,
+    time=3.25,
+    track=2,
 )
 BARE = replace(
     FULL,
@@ -51,9 +54,22 @@ BARE = replace(
     person=None,
     source=None,
     distance=None,
+    time=None,
+    track=None,
 )
 ROWS = [FULL, BARE]
-UNKNOWN = {"cluster", "person", "source", "distance", "probability", "captured_at", "camera"}
+UNKNOWN = {
+    "cluster",
+    "person",
+    "source",
+    "distance",
+    "probability",
+    "captured_at",
+    "camera",
+    "duration",
+    "time",
+    "track",
+}
 
 
 def read_csv(path):

@@ -13,10 +13,11 @@ from photocluster.store.database import Database
 
 _FACE_COLUMNS = """
     face.id, photo.hash, shown.path, coalesce(shown.missing, 1),
-    photo.width, photo.height, photo.orientation, photo.format, photo.captured_at, photo.camera,
+    photo.width, photo.height, photo.orientation, photo.format, photo.captured_at, photo.camera, photo.duration,
     face.x0, face.y0, face.x1, face.y1, face.score, face.landmarks,
     face.size, face.sharpness, face.yaw, face.pitch, face.roll, face.norm, face.quality,
-    membership.cluster, membership.probability, person.name, assignment.source, assignment.distance
+    membership.cluster, membership.probability, person.name, assignment.source, assignment.distance,
+    face.time, face.track
 """
 
 _FACE_TABLES = """
@@ -29,10 +30,11 @@ _FACE_TABLES = """
 """
 
 CURRENT = """
-    (photo.replaced_by IS NULL OR EXISTS (
+    (photo.replaced_by IS NULL AND photo.shown_by IS NULL OR EXISTS (
         SELECT 1 FROM assignment AS own WHERE own.face = face.id AND own.source != 'propagated'))
 """
-"""A face counts unless its photo was replaced; one that the user named and the new photo does not show still does."""
+"""A face counts unless its photo was replaced, or another one shows the same moment; one that the user named and the
+other photo does not show still does."""
 
 LIVE = f"{CURRENT} AND NOT EXISTS (SELECT 1 FROM ignored WHERE ignored.face = face.id)"
 """A face lives if it counts and the user did not say to ignore it."""
@@ -118,12 +120,14 @@ def _face_row(row: Sequence[Any]) -> FaceRow:
         photo=row[1],
         path="" if row[2] is None else os.fsdecode(row[2]),
         missing=bool(row[3]),
-        facts=PhotoFacts(*row[4:10]),
-        detection=Detection(Box(*row[10:14]), row[14], np.frombuffer(row[15], dtype="<f4").reshape(5, 2)),
-        quality=Quality(*row[16:23]),
-        cluster=row[23],
-        probability=row[24],
-        person=row[25],
-        source=None if row[26] is None else Source(row[26]),
-        distance=row[27],
+        facts=PhotoFacts(*row[4:11]),
+        detection=Detection(Box(*row[11:15]), row[15], np.frombuffer(row[16], dtype="<f4").reshape(5, 2)),
+        quality=Quality(*row[17:24]),
+        cluster=row[24],
+        probability=row[25],
+        person=row[26],
+        source=None if row[27] is None else Source(row[27]),
+        distance=row[28],
+        time=row[29],
+        track=row[30],
     )

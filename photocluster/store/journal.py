@@ -24,6 +24,7 @@ TABLES: Final = {
     "cover": (("person",), ("person", "face")),
     "mirror": (("photo",), ("photo",)),
     "waiting": (("key",), ("key", "entry")),
+    "region": (("key",), ("key", "photo", "person", "x0", "y0", "x1", "y1", "origin")),
 }
 """Per journaled table: its key, and all its columns."""
 
@@ -124,7 +125,7 @@ class Decision:
                 return None
         elif "face" in row:
             query, value = "SELECT 1 FROM face WHERE id = ?", row["face"]
-        elif table == "mirror":
+        elif table in {"mirror", "region"}:
             query, value = "SELECT 1 FROM photo WHERE hash = ?", row["photo"]
         else:
             return {**ADDED_COLUMNS.get(table, {}), **row}
@@ -135,7 +136,7 @@ class Decision:
         query = """
             SELECT EXISTS (SELECT 1 FROM assignment WHERE person = :id AND source != 'propagated')
             OR EXISTS (SELECT 1 FROM rejection WHERE person = :id) OR EXISTS (SELECT 1 FROM alias WHERE person = :id)
-            OR EXISTS (SELECT 1 FROM cover WHERE person = :id)
+            OR EXISTS (SELECT 1 FROM cover WHERE person = :id) OR EXISTS (SELECT 1 FROM region WHERE person = :id)
             OR EXISTS (SELECT 1 FROM waiting, json_tree(waiting.entry) AS part
                 WHERE part.atom = :id AND (part.fullkey = '$.person' OR part.path = '$.rejected'))
         """

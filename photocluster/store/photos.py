@@ -45,7 +45,7 @@ class ScannedFile:
     """What a scan found out about one file.
 
     `photo` is the content hash; `facts` and `faces` are None where the library knows that photo already. `error` says
-    why a file failed.
+    why a file failed. `phash` is the perceptual hash, a signed integer of 64 bits.
     """
 
     path: Path
@@ -56,6 +56,7 @@ class ScannedFile:
     facts: PhotoFacts | None = None
     faces: Sequence[Face] | None = None
     error: str | None = None
+    phash: int | None = None
 
 
 class Photos:
@@ -116,8 +117,8 @@ class Photos:
             raise StoreError(f"{scanned.path}: its photo left the library while it was being scanned; scan again")
         facts = scanned.facts
         cursor = self._database.execute(
-            "INSERT INTO photo (hash, width, height, orientation, format, captured_at, camera) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO photo (hash, width, height, orientation, format, captured_at, camera, duration, phash) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 scanned.photo,
                 facts.width,
@@ -126,6 +127,8 @@ class Photos:
                 facts.format,
                 facts.captured_at,
                 facts.camera,
+                facts.duration,
+                scanned.phash,
             ),
         )
         photo = int(cursor.lastrowid or 0)
@@ -133,7 +136,7 @@ class Photos:
             detection, quality = face.detection, face.quality
             box = detection.box
             self._database.execute(
-                f"INSERT INTO face VALUES ({', '.join('?' * 15)})",
+                f"INSERT INTO face VALUES ({', '.join('?' * 17)})",
                 (
                     start + len(added),
                     photo,
@@ -141,7 +144,7 @@ class Photos:
                     np.ascontiguousarray(detection.landmarks, dtype="<f4").tobytes(),
                     detection.score,
                     *(quality.size, quality.sharpness, quality.yaw, quality.pitch, quality.roll, quality.norm),
-                    quality.overall,
+                    *(quality.overall, face.time, face.track),
                 ),
             )
             added.append(face.embedding)

@@ -1,4 +1,4 @@
-"""The format of a library folder, version 3.
+"""The format of a library folder, version 4.
 
 A library is one folder, mode 0700, with two files (and ``neighbours.npz``, a cache that `neighbours` describes):
 
@@ -11,10 +11,14 @@ A library is one folder, mode 0700, with two files (and ``neighbours.npz``, a ca
     - ``photo.replaced_by``: every file that held this photo now holds another (it was edited, or its metadata were);
       its faces then stand for nothing of their own any more, unless the user named one that the new photo does not
       show;
+    - ``photo.duration``: seconds of a video, null for a still photo; ``photo.phash`` is the perceptual hash, 64 bits as
+      a signed integer, null where there is none; ``photo.shown_by``: another photo that shows the same moment and
+      stands for both (the JPEG of a RAW, the still picture of a Live Photo): no face of this one counts;
     - ``file.state``: 'photo' (``photo`` says which), 'failed' (``error`` says why), 'other' (not a photo): a second
       scan reads none of them again while size and modification time stay; ``mtime_ns`` is -1 where the file could not
       be read, which says nothing of the file: it is tried again at each scan;
     - ``face.id`` is the row number in the matrix; ``face.landmarks`` is 5 x 2 little-endian float32, x before y;
+    - ``face.time``, ``face.track``: seconds into a video, and which of its tracks; null in still photos;
     - names: ``person.key`` is the case-folded NFKC form of ``person.name``, so that one name is one person; ``born`` is
       an ISO date; ``hidden`` persons are not listed. ``alias`` holds other names of a person under that kind of key,
       which is neither another alias's nor a person's;
@@ -26,6 +30,10 @@ A library is one folder, mode 0700, with two files (and ``neighbours.npz``, a ca
       ``entry`` the JSON object that `pipeline.backup` describes, with ids of persons in place of names;
     - ``pair``: two faces without a name, the lower id first, that the user said to be one person (``same`` 1) or two
       (0); ``suggestion``: the questions that were shown last, as JSON, so that an answer by number means them;
+    - ``region``: a name that another program gave and no face here bears: ``photo`` is the hash, the box is in pixels
+      of the upright photo, or null where the name was said of the photo as a whole; ``origin`` is what kind of source
+      said so; ``key`` is made of photo, person and box. ``written``: what photocluster last wrote into a sidecar or a
+      file, as JSON, so that it is known again, and can be withdrawn;
     - ``event``: one row per decision of the user, never changed or removed (but that forgotten faces leave it).
       ``changes`` is a JSON list of [table, before, after], rows as objects, null where there is none: enough to take
       the decision back and to replay it. ``takes_back``: the event that this one undoes, or the undo that it redoes;
@@ -165,6 +173,24 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX pair_other ON pair (other);
     CREATE TABLE suggestion (number INTEGER PRIMARY KEY, question TEXT NOT NULL);
+    """,
+    """
+    ALTER TABLE photo ADD COLUMN duration REAL;
+    ALTER TABLE photo ADD COLUMN phash INTEGER;
+    ALTER TABLE photo ADD COLUMN shown_by INTEGER REFERENCES photo ON DELETE SET NULL;
+    CREATE INDEX photo_shown_by ON photo (shown_by) WHERE shown_by IS NOT NULL;
+    ALTER TABLE face ADD COLUMN time REAL;
+    ALTER TABLE face ADD COLUMN track INTEGER;
+    CREATE TABLE region (
+        key TEXT PRIMARY KEY,
+        photo TEXT NOT NULL REFERENCES photo (hash) ON DELETE CASCADE,
+        person INTEGER NOT NULL REFERENCES person,
+        x0 REAL, y0 REAL, x1 REAL, y1 REAL,
+        origin TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX region_photo ON region (photo);
+    CREATE INDEX region_person ON region (person);
+    CREATE TABLE written (path BLOB PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
     """,
 )
 
