@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import axe, browser  # noqa: F401  fixtures
 from making import FakeAnalyser
 
 ROOT = Path(__file__).resolve().parent.parent
