@@ -2,14 +2,14 @@
 
 Pure on arrays.
 
-1. Near-duplicates (bursts, copies) become one point each: they are weak evidence of each other, and would otherwise
-   be the densest clusters of all.
+1. Near-duplicates (bursts, copies, the frames of a video in which the tracker followed one face) become one point
+   each: they are weak evidence of each other, and would otherwise be the densest clusters of all.
 2. HDBSCAN's tree of the points, cut at an absolute ceiling, says which points it would put together (`tree_labels`).
 3. Groups that are surely one person form by average linkage.
 4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where the tree has the two
    in one cluster, that is a second witness, and less of a ratio will do.
-5. Single faces and scraps join the group that they fit, if they fit no other nearly as well; faces of low quality only
-   come in here.
+5. Single faces and scraps join the group that they fit, if they fit no other nearly as well; weak faces (of low
+   quality, or from videos) only come in here.
 
 What must not be together (`constraints`) never joins at any stage.
 """
@@ -25,7 +25,7 @@ from photocluster.constraints import BoolArray
 from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import Background, background, ratio
-from photocluster.merging import BLOCK, Affinity, Groups, ScoreArray, agglomerate, attach, unique_pairs
+from photocluster.merging import BLOCK, Affinity, Groups, ScoreArray, agglomerate, attach, unique_pairs, unit, unite
 from photocluster.records import FloatArray, IntArray
 
 TREE_MIN_CLUSTER_SIZE = 5
@@ -92,7 +92,9 @@ class Assembly:
     pairs: IntArray
 
 
-def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolArray, days: IntArray) -> Assembly:
+def assemble(
+    groups: Groups, graph: NeighbourGraph, rules: Rules, *, copies: IntArray, weak: BoolArray, days: IntArray
+) -> Assembly:
     """Join single faces to people.
 
     Parameters
@@ -103,19 +105,21 @@ def assemble(groups: Groups, graph: NeighbourGraph, rules: Rules, *, weak: BoolA
         Of the faces, in the same order.
     rules
         The thresholds.
+    copies
+        (n,) faces of equal numbers >= 0 are one face of one moment.
     weak
-        (n,) whether a face is of low quality.
+        (n,) whether a face may only join what the others made.
     days
         (n,) the day on which a face was taken, -1 where not known.
     """
     n = len(groups.sizes)
+    labels = unite(groups, copies)
+    groups.collapse()
     rows, columns = np.nonzero((graph.distances < 1.5 * rules.duplicate_distance) & (graph.indices >= 0))
-    near = unique_pairs(np.stack([rows, graph.indices[rows, columns]], axis=1))
-    labels = agglomerate(groups, near, mean_distance_below(rules.duplicate_distance))
+    near = unique_pairs(labels[np.stack([rows, graph.indices[rows, columns]], axis=1)])
+    labels = agglomerate(groups, near, mean_distance_below(rules.duplicate_distance))[labels]
+    groups.collapse()
     points = np.unique(labels)
-    grown = np.flatnonzero(groups.sizes > 1)
-    groups.sums[grown] = unit(groups.sums[grown])
-    groups.sizes[grown] = 1
     strong = np.zeros(n, dtype=bool)
     strong[labels[~weak]] = True  # a point is weak if all its faces are
     tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong)
@@ -177,11 +181,6 @@ class _State:
 
     def background(self) -> Background:
         return background(self.pairs, ratio(self.groups, self.pairs), len(self.groups.sizes))
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Return (n, d) vectors of length 1; those of no length stay."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12)))
 
 
 def mean_distance_below(distance: float) -> Affinity:

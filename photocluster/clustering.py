@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import validate_data
 
-from photocluster.assembly import Assembly, Rules, assemble, unit
-from photocluster.constraints import Constraints, gather
+from photocluster.assembly import Assembly, Rules, assemble
+from photocluster.constraints import BoolArray, Constraints, gather
 from photocluster.errors import UsageError
 from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import ratio
-from photocluster.merging import Groups, ScoreArray, add_rows
+from photocluster.merging import Groups, ScoreArray, add_rows, unit
 from photocluster.records import NOISE, FloatArray, IntArray
 
 NEIGHBOURS = 16
@@ -145,6 +144,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         different: object = None,
         quality: object = None,
         times: object = None,
+        copies: object = None,
+        anchors: object = None,
         graph: NeighbourGraph | None = None,
         progress: Progress | None = None,
     ) -> Self:
@@ -170,6 +171,13 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             (n,) float 0..1, NaN where not known.
         times
             (n,) float: days since any one date, NaN where not known. Evidence only.
+        copies
+            (n,) int: faces with the same number >= 0 are one face of one moment (copies of a photo, a burst, a track of
+            a video) and count as one point of evidence. They are in one cluster unless what is above forbids it. -1
+            says nothing.
+        anchors
+            (n,) bool: False for faces that may join people, but by themselves found none. The user's word about a face
+            makes it an anchor.
         graph
             The neighbour graph of `X`, if there is one already.
         progress
@@ -182,15 +190,18 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         """
         del y
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=0)
-        constraints = gather(len(X), photos=photos, persons=persons, rejected=rejected, different=different)
+        constraints = gather(
+            len(X), photos=photos, persons=persons, rejected=rejected, different=different, copies=copies
+        )
         self.contradictions_ = constraints.contradictions
         if graph is not None and len(graph.indices) != len(X):
             raise UsageError(f"the graph has {len(graph.indices)} faces, X has {len(X)}")
         if not self.extras:
             return self._fit_plain(X, graph, progress)
+        anchored = _anchored(anchors, len(X)) | (constraints.persons >= 0)
         weak = np.asarray(_floats(quality, len(X), "quality") < self.min_quality)
         days = _days(_floats(times, len(X), "times"))
-        return self._fit_faces(X, constraints, weak, days, graph, progress)
+        return self._fit_faces(X, constraints, weak, anchored, days, graph, progress)
 
     def _fit_plain(self, X: FloatArray, graph: NeighbourGraph | None, progress: Progress | None) -> Self:
         n = len(X)
@@ -211,7 +222,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self,
         X: FloatArray,
         constraints: Constraints,
-        weak: NDArray[np.bool_],
+        weak: BoolArray,
+        anchored: BoolArray,
         days: IntArray,
         graph: NeighbourGraph | None,
         progress: Progress | None,
@@ -229,9 +241,16 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             graph = _reordered(graph, order)
         report(0.6, "people")
         groups = Groups(vectors, constraints.reordered(order))
-        made = assemble(groups, graph, self._rules(), weak=weak[order], days=days[order])
+        made = assemble(
+            groups,
+            graph,
+            self._rules(),
+            copies=constraints.copies[order],
+            weak=(weak | ~anchored)[order],
+            days=days[order],
+        )
         report(0.95, "candidates")
-        labels, groups_of = _numbered(groups.links[made.labels], self.min_cluster_size)
+        labels, groups_of = _numbered(groups.links[made.labels], anchored[order], self.min_cluster_size)
         self.labels_ = np.empty(n, dtype=np.int64)
         self.labels_[order] = labels
         self.outlier_scores_ = np.empty(n)
@@ -274,6 +293,15 @@ def _floats(values: object, n: int, name: str) -> ScoreArray:
     return column
 
 
+def _anchored(anchors: object, n: int) -> BoolArray:
+    if anchors is None:
+        return np.ones(n, dtype=bool)
+    column = np.asarray(anchors)
+    if column.shape != (n,) or not (column.dtype == bool or column.size == 0):
+        raise UsageError(f"anchors must be {n} booleans, one a face, not {column.dtype} of shape {column.shape}")
+    return column.astype(bool)
+
+
 def _days(times: ScoreArray) -> IntArray:
     """Return whole days from the first one on, -1 where not known."""
     known = np.isfinite(times)
@@ -289,12 +317,17 @@ def _reordered(graph: NeighbourGraph, order: IntArray) -> NeighbourGraph:
     return NeighbourGraph(place[graph.indices[order]], graph.distances[order], graph.exact, graph.recall)
 
 
-def _numbered(groups: IntArray, min_size: int) -> tuple[IntArray, IntArray]:
-    """Return the clusters of the faces by falling size, noise -1, and (n,) the cluster of each group."""
+def _numbered(groups: IntArray, anchored: BoolArray, min_size: int) -> tuple[IntArray, IntArray]:
+    """Return the clusters of the faces by falling size, noise -1, and (n,) the cluster of each group.
+
+    A group of which no face is an anchor is noise.
+    """
     names, first, place, size = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
     rank = np.empty(len(names), dtype=np.int64)
-    rank[np.lexsort((first, -size))] = np.arange(len(names))
-    number = np.where(size >= min_size, rank, NOISE)
+    founded = np.zeros(len(names), dtype=bool)
+    founded[place[anchored]] = True
+    rank[np.lexsort((first, -size, ~founded))] = np.arange(len(names))
+    number = np.where(founded & (size >= min_size), rank, NOISE)
     of_group = np.full(len(groups), NOISE, dtype=np.int64)
     of_group[names] = number
     return number[place] if len(groups) else groups, of_group

@@ -48,18 +48,22 @@ class Constraints:
         (m, 2) int64, the rows of two faces that never join. A pair with a face of a person holds for all its faces.
     contradictions
         Sorted.
+    copies
+        (n,) int64: faces of equal numbers >= 0 are one face of one moment, as far as nothing else forbids it.
     """
 
     persons: IntArray
     pairs: IntArray
     contradictions: tuple[Contradiction, ...]
+    copies: IntArray
 
     def reordered(self, order: IntArray) -> Constraints:
         """Return the same constraints where row i is row order[i] here; faces not in `order` (k,) are left out."""
         place = np.full(len(self.persons), -1, dtype=np.int64)
         place[order] = np.arange(len(order))
         pairs = place[self.pairs]
-        return Constraints(self.persons[order], pairs[(pairs >= 0).all(axis=1)], self.contradictions)
+        pairs = pairs[(pairs >= 0).all(axis=1)]
+        return Constraints(self.persons[order], pairs, self.contradictions, self.copies[order])
 
 
 def gather(
@@ -69,6 +73,7 @@ def gather(
     persons: object = None,
     rejected: object = None,
     different: object = None,
+    copies: object = None,
 ) -> Constraints:
     """Bring the statements about n faces into one form.
 
@@ -84,6 +89,8 @@ def gather(
         (m, 2) int, or None: (face row, person number), the face is not that person.
     different
         (m, 2) int, or None: the rows of two faces that are two people.
+    copies
+        (n,) int, or None: faces with the same number >= 0 are one face of one moment; -1 says nothing.
 
     Raises
     ------
@@ -106,7 +113,7 @@ def gather(
         kind = ContradictionKind.ASSIGNED_AND_REJECTED
         found |= {Contradiction(kind, (int(face),), int(who)) for face, who in refused[own]}
         pairs.append(_to_first_face(person, refused[~own]))
-    return Constraints(person, np.concatenate(pairs), tuple(sorted(found)))
+    return Constraints(person, np.concatenate(pairs), tuple(sorted(found)), _column(copies, n, "copies"))
 
 
 def _column(values: object, n: int, name: str) -> IntArray:

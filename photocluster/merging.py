@@ -112,6 +112,13 @@ class Groups:
         self.sizes[gone] = 0
         self._join_links(self.links[keep], self.links[gone])
 
+    def collapse(self) -> None:
+        """Make each group count as one face, of the direction of its sum."""
+        grown = np.flatnonzero(self.sizes > 1)
+        self._known = None
+        self.sums[grown] = unit(self.sums[grown])
+        self.sizes[grown] = 1
+
     def _join_links(self, keep: IntArray, gone: IntArray) -> None:
         n = len(self.links)
         differ = keep != gone
@@ -174,20 +181,47 @@ def attach(groups: Groups, comers: IntArray, hosts: IntArray, score: ScoreArray)
     order = order[groups.may_join(np.stack([comers, hosts], axis=1)[order])]
     comers, hosts = comers[order], hosts[order]
     links, goals = groups.links[comers], groups.links[hosts]
-    # A comer that holds the user's word brings its whole person along: one a person, and one a goal.
-    named = groups.persons[links] >= 0
+    settled = links == goals
+    # A comer that holds the user's word brings its whole person along: one a person, and one a goal. Within a person
+    # there is nothing to bring.
+    named = (groups.persons[links] >= 0) & ~settled
     chosen = np.intersect1d(_first_places(links, named), _first_places(goals, named))
     free = ~named
     free[chosen] = True
     free &= ~np.isin(goals, links[chosen])
     if not free.any():
         free[:1] = True
-    comers, hosts = comers[free], hosts[free]
+    comers, hosts, settled = comers[free], hosts[free], settled[free]
+    moving = np.flatnonzero(~settled)
     free = np.ones(len(comers), dtype=bool)
-    free[groups.clashing(comers, hosts).max(axis=1)] = False
+    free[moving[groups.clashing(comers[moving], hosts[moving]).max(axis=1)]] = False
     comers, hosts = comers[free], hosts[free]
     groups.join(hosts, comers)
     labels[comers] = hosts
+    return labels
+
+
+def unite(groups: Groups, numbers: IntArray) -> IntArray:
+    """Join the groups of equal number (n,) >= 0, as far as nothing forbids it.
+
+    Changes `groups`. Returns (n,) int64: the group that each group is part of now.
+    """
+    labels = np.arange(len(numbers), dtype=np.int64)
+    left = np.flatnonzero(numbers >= 0)
+    # A face of which the user said something is the host: it brings nobody along, so many can join at once.
+    left = left[np.lexsort((left, groups.persons[groups.links[left]] < 0, numbers[left]))]
+    while len(left):
+        _, first, number = np.unique(numbers[left], return_index=True, return_inverse=True)
+        comers = np.delete(left, first)
+        hosts = left[first[np.delete(number, first)]]
+        moved = attach(groups, comers, hosts, np.zeros(len(comers)))
+        labels = moved[labels]
+        gone = moved[left] != left
+        busy = np.zeros(len(first), dtype=bool)  # a host that took nobody in takes nobody in later
+        busy[number[gone]] = True
+        keep = ~gone
+        keep[first[~busy]] = False
+        left = left[keep]
     return labels
 
 
@@ -263,6 +297,11 @@ def _is_best(ends: IntArray, score: ScoreArray, n: int) -> BoolArray:
         rows = np.flatnonzero(score == top[ends[:, side]])
         np.minimum.at(first, ends[rows, side], rows)
     return np.asarray(first[ends] == np.arange(len(ends))[:, None])
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Return (n, d) vectors of length 1; those of no length stay."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12)))
 
 
 def add_rows(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:

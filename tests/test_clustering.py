@@ -222,8 +222,18 @@ def test_no_constraint_is_ever_broken(seed, spread):
     persons = np.where(rng.random(n) < 0.4, rng.integers(0, k + 1, n), -1)
     rejected = np.stack([rng.integers(0, n, 6), rng.integers(0, k + 2, 6)], axis=1)
     different = rng.integers(0, n, (6, 2))
-    quality = rng.random(n)
-    joined = together(fit(X, photos=photos, persons=persons, rejected=rejected, different=different, quality=quality))
+    joined = together(
+        fit(
+            X,
+            photos=photos,
+            persons=persons,
+            rejected=rejected,
+            different=different,
+            quality=rng.random(n),
+            copies=rng.integers(-1, n // 2 + 1, n),
+            anchors=rng.random(n) < 0.7,
+        )
+    )
     named = persons >= 0
     same = (persons[:, None] == persons) & named & named[:, None]
     free = ~same & ~np.eye(n, dtype=bool)
@@ -248,6 +258,10 @@ def test_no_constraint_is_ever_broken(seed, spread):
         {"rejected": [1, 2, 3]},
         {"quality": [0.5]},
         {"times": [1.0, 2.0]},
+        {"copies": [0, 0]},
+        {"copies": [0.0, 0.0, 1.0]},
+        {"anchors": [True]},
+        {"anchors": [1, 0, 1]},
     ],
 )
 def test_statements_of_a_wrong_shape_are_refused(given):
@@ -278,6 +292,56 @@ def test_a_face_of_the_same_day_needs_less_likeness():
         for day, value in (("same", 3.2), ("other", 90.0), ("unknown", np.nan)):
             joined[day].append(bool(fit(faces, times=[*days, value])[-1] == 0))
     assert sum(joined["same"]) > sum(joined["other"]) == sum(joined["unknown"]) > 0
+
+
+# Copies, and faces that found nobody
+
+
+def test_copies_are_one_cluster_however_far_apart():
+    X, _ = album([1] * 6)
+    assert fit(X, copies=[3, -1, 3, 0, 0, 0]).tolist() == [1, -1, 1, 0, 0, 0]
+
+
+def test_copies_count_as_one_point():
+    rng = np.random.default_rng(4)
+    base = rng.normal(size=128)
+    centres = base + 1.2 * rng.normal(size=(2, 128))
+    X = unit(np.repeat(centres, 10, axis=0) + rng.normal(size=(20, 128)))
+    track = unit(X[0] + 0.06 * rng.normal(size=(90, 128)))  # 0.6 or so from the face that it follows
+    copies = np.concatenate([[0], np.full(19, -1), np.zeros(90, dtype=int)])
+
+    def distance(X, **given):
+        return FaceClusterer().fit(X, **given).merge_candidates_[0].distance
+
+    everyone = np.vstack([X, track])
+    assert distance(everyone, copies=copies) == pytest.approx(distance(X), abs=0.005)
+    assert distance(everyone) != pytest.approx(distance(X), abs=0.02)
+
+
+def test_copies_give_way_to_the_user_and_to_photos():
+    X, _ = album([1] * 4)
+    assert together(fit(X, copies=[0] * 4, persons=[5, 6, 6, -1])).sum(axis=1).tolist() == [2, 2, 2, 2]
+    assert fit(X, copies=[0, 0, 1, 1], different=[[0, 1]]).tolist() == [-1, -1, 0, 0]
+    assert fit(X, copies=[0, 0, 1, 1], photos=[2, 2, 1, 3]).tolist() == [-1, -1, 0, 0]
+    assert fit(X, copies=[0, 0, 1, 1], persons=[-1, 9, -1, -1], rejected=[[0, 9]]).tolist() == [-1, -1, 0, 0]
+
+
+def test_copies_of_one_person_s_faces_join_at_once():
+    n = 3000
+    X, _ = album([1] * n)
+    persons = np.where(np.arange(n) % 2, 1, -1)
+    assert (fit(X, copies=np.arange(n) // 2, persons=persons) == 0).all()
+
+
+def test_faces_that_are_no_anchors_join_people_and_make_none():
+    X, people = album([20, 8])
+    anchors = people == 0
+    anchors[:4] = False
+    assert fit(X, anchors=anchors).tolist() == [0] * 20 + [-1] * 8
+    assert fit(X, anchors=anchors, copies=np.where(people == 1, 0, -1)).tolist() == [0] * 20 + [-1] * 8
+    assert fit(X, anchors=np.ones(28, dtype=bool)).tolist() == fit(X).tolist()
+    named = np.where(people == 1, 3, -1)
+    assert fit(X, anchors=anchors, persons=named).tolist() == people.tolist()
 
 
 def test_candidates_name_the_clusters_that_are_nearest():

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster.constraints import Contradiction
+from photocluster.pipeline.moments import copies_of
 from photocluster.pipeline.neighbours import library_graph
 from photocluster.records import NOISE, IntArray, Source
 from photocluster.store import ClusterInfo, Library
@@ -88,6 +89,7 @@ def cluster(
     parameters = parameters or ClusterParameters()
     faces, photos = library.faces.photos()
     quality, captured_at = library.faces.facts()
+    of_video, tracks = library.faces.tracks(faces)
     embeddings = library.embeddings()
     vectors = embeddings if len(faces) == len(embeddings) else embeddings[faces]
     clusterer = FaceClusterer(**parameters.given())
@@ -109,6 +111,8 @@ def cluster(
         ).reshape(-1, 2),
         quality=quality,
         times=_days(captured_at),
+        copies=either(copies_of(library, faces), tracks),
+        anchors=~of_video,
         graph=graph,
         progress=progress,
     )
@@ -162,6 +166,25 @@ def joined(pairs: Sequence[tuple[int, int]], *, start: int = 0) -> dict[int, int
             number = start + len(set(numbers.values()))
             numbers.update(dict.fromkeys(group[face], number))
     return numbers
+
+
+def either(one: IntArray, other: IntArray) -> IntArray:
+    """Return a number (n,) for the faces that one of two numberings (n,) puts together, -1 where neither says a word.
+
+    A number below 0 says nothing. Faces that are together by way of others are together.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    known = np.flatnonzero((one >= 0) | (other >= 0))
+    result = np.full(len(one), -1, dtype=np.int64)
+    ends = [(np.flatnonzero(numbers >= 0), numbers[numbers >= 0]) for numbers in (one, other)]
+    first = np.cumsum([len(one), *(int(numbers.max(initial=-1)) + 1 for _, numbers in ends)])
+    rows = np.concatenate([faces for faces, _ in ends])
+    columns = np.concatenate([start + numbers for start, (_, numbers) in zip(first[:2], ends, strict=True)])
+    joins = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(first[-1], first[-1]))
+    result[known] = connected_components(joins, directed=False)[1][known]
+    return result
 
 
 def _days(captured_at: list[str | None]) -> NDArray[np.float64]:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photocluster.records import Box, Detection, FaceRow, FloatArray, IntArray, PhotoFacts, Quality, Source
 from photocluster.store.database import Database
+
+BoolArray = NDArray[np.bool_]
 
 _FACE_COLUMNS = """
     face.id, photo.hash, shown.path, coalesce(shown.missing, 1),
@@ -75,10 +78,11 @@ class Faces:
         return [_face_row(row) for row in self._database.execute(query, values)]
 
     def photos(self) -> tuple[IntArray, IntArray]:
-        """Return the ids (n,) int64 of the living faces, ascending, and the id of the photo of each (n,) int64.
+        """Return the ids (n,) int64 of the living faces, ascending, and a number (n,) int64 of the picture of each.
 
-        Faces of a photo in which one person may appear twice (a mirror, a collage) each have a negative number of their
-        own instead: that photo tells nobody apart.
+        The picture is the photo, by its id, or one frame of a video, by a number above all ids: a person may appear in
+        many frames of one video, and once in each. Faces of a photo in which one person may appear twice (a mirror, a
+        collage) each have a negative number of their own instead: that photo tells nobody apart.
         """
         query = f"""
             SELECT face.id, CASE WHEN mirror.photo IS NULL THEN photo.id ELSE -1 - face.id END
@@ -86,7 +90,40 @@ class Faces:
             WHERE {LIVE} ORDER BY face.id
         """
         pairs = np.array(self._database.execute(query).fetchall(), dtype=np.int64).reshape(-1, 2)
-        return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+        faces, pictures = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+        filmed, moments, _ = self._filmed()
+        rows = np.flatnonzero(np.isin(faces, filmed) & (pictures >= 0))
+        if len(rows):
+            pictures[rows] = pictures.max() + 1 + moments[np.searchsorted(filmed, faces[rows])]
+        return faces, pictures
+
+    def tracks(self, faces: IntArray) -> tuple[BoolArray, IntArray]:
+        """Return whether each of `faces` (n,) is of a video (n,) bool, and the number of its track (n,) int64, or -1.
+
+        A track is one person whom the tracker followed through one video.
+        """
+        filmed, _, tracks = self._filmed()
+        of_video = np.isin(faces, filmed)
+        result = np.full(len(faces), -1, dtype=np.int64)
+        if len(filmed):
+            result[of_video] = tracks[np.searchsorted(filmed, faces[of_video])]
+        return of_video, result
+
+    def _filmed(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Return the faces of videos, ascending, and the numbers of the frame and of the track (-1: none) of each."""
+        query = "SELECT id, photo, time, track FROM face WHERE time IS NOT NULL ORDER BY id"
+        frames: dict[tuple[int, float], int] = {}
+        tracks: dict[tuple[int, int], int] = {}
+        found = [
+            (
+                face,
+                frames.setdefault((photo, time), len(frames)),
+                -1 if track is None else tracks.setdefault((photo, track), len(tracks)),
+            )
+            for face, photo, time, track in self._database.execute(query)
+        ]
+        columns = np.array(found, dtype=np.int64).reshape(-1, 3).T
+        return columns[0], columns[1], columns[2]
 
     def facts(self) -> tuple[FloatArray, list[str | None]]:
         """Return the overall quality (n,) float32 and the capture time (n) of the living faces, by face id."""
