@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from photocluster.errors import UsageError
 from photocluster.store import Event, Library, TakenBack
 from photocluster.store.history import AUTOMATIC, REDO, UNDO
@@ -18,13 +20,15 @@ def undo(library: Library, number: int | None = None, *, dry_run: bool = False) 
     UsageError
         There is no such decision, it is undone already, or later ones stand in the way.
     """
-    events = library.history.events()
     if number is None:
-        wanted = [e for e in events if e.in_force and e.kind not in {UNDO, REDO} and e.kind not in AUTOMATIC]
-        if not wanted:
+        wanted = (
+            e for e in library.history.newest() if e.in_force and e.kind not in {UNDO, REDO} and e.kind not in AUTOMATIC
+        )
+        last = next(wanted, None)
+        if last is None:
             raise UsageError("there is nothing to undo; see: photocluster history")
-        return library.history.take_back(wanted[0], UNDO, dry_run=dry_run)
-    event = _event(events, number)
+        return library.history.take_back(last, UNDO, dry_run=dry_run)
+    event = _event(library.history.newest(), number)
     if not event.in_force:
         raise UsageError(f"event {number} is undone already; to do it again: photocluster redo {number}")
     if event.kind in {UNDO, REDO}:
@@ -63,8 +67,8 @@ def redo(library: Library, number: int | None = None, *, dry_run: bool = False) 
     return library.history.take_back(undone[0], REDO, dry_run=dry_run)
 
 
-def _event(events: list[Event], number: int) -> Event:
-    found = [event for event in events if event.id == number]
-    if not found:
+def _event(events: Iterable[Event], number: int) -> Event:
+    found = next((event for event in events if event.id <= number), None)
+    if found is None or found.id != number:
         raise UsageError(f"there is no event {number}; see: photocluster history")
-    return found[0]
+    return found

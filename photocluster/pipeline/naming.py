@@ -75,15 +75,16 @@ def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool 
     """
     name = clean_name(name)
     known = library.names.person_id(name)
-    said = library.names.assignments()
-    refused = {face for face, person in library.names.rejections() if person == known}
     found = resolve_all(library, targets)
+    faces = all_faces(found)
+    said = library.names.assignments(faces)
+    refused = {face for face, person in library.names.rejections(faces) if person == known}
     meant = pointed_at(found)
-    photos = _photos_with(library, known)
+    photos = set() if known is None else library.names.photos_named(known)
     mirrors = library.names.mirrors()
     parts: dict[str, list[int]] = {"named": [], "already": [], "rejected": [], "same_photo": []}
     kept: list[tuple[int, str]] = []
-    rows = sorted(all_faces(found).values(), key=lambda r: (r.face not in meant, -(r.probability or 0.0), r.face))
+    rows = sorted(faces.values(), key=lambda r: (r.face not in meant, -(r.probability or 0.0), r.face))
     for row in rows:
         by_user = row.face in said and said[row.face].source is not Source.PROPAGATED
         if by_user and said[row.face].person == known and said[row.face].source is Source.USER:
@@ -112,13 +113,6 @@ def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool 
         kept=tuple(sorted(kept)),
         **{part: tuple(sorted(faces)) for part, faces in parts.items()},
     )
-
-
-def _photos_with(library: Library, person: int | None) -> set[str]:
-    """Return the photos in which a face carries the person's name by the user's word already."""
-    if person is None:
-        return set()
-    return {row.photo for row in library.faces.rows(person=person) if row.source is not Source.PROPAGATED}
 
 
 def unlabel(library: Library, targets: Sequence[str], *, dry_run: bool = False) -> FacesReport:
@@ -152,7 +146,7 @@ def accept(library: Library, targets: Sequence[str], *, dry_run: bool = False) -
     UnknownName, UsageError
     """
     rows = all_faces(_with_names(resolve_all(library, targets, persons=True)))
-    said = library.names.assignments()
+    said = library.names.assignments(rows)
     changed = [row for row in rows.values() if row.source not in {None, Source.USER}]
     with library.names.decide("accept", {"targets": list(targets)}, dry_run=dry_run) as decision:
         for row in changed:
@@ -169,7 +163,7 @@ def reject(library: Library, targets: Sequence[str], name: str, *, dry_run: bool
     """
     person = person_id(library, name)
     rows = all_faces(resolve_all(library, targets))
-    before = {face for face, who in library.names.rejections() if who == person}
+    before = {face for face, who in library.names.rejections(rows) if who == person}
     changed = [row for row in rows.values() if row.face not in before]
     with library.names.decide("reject", {"targets": list(targets), "person": name}, dry_run=dry_run) as decision:
         for row in changed:

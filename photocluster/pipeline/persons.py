@@ -158,7 +158,7 @@ def cover(library: Library, face: str, *, dry_run: bool = False) -> PersonReport
     rows = resolve(library, face).faces
     if len(rows) != 1:
         raise UsageError(f"{face}: give one face (f345)")
-    assignment = library.names.assignments().get(rows[0].face)
+    assignment = library.names.assignments([rows[0].face]).get(rows[0].face)
     if assignment is None:
         raise UsageError(f"{face} carries no name; name it first: photocluster label {face} NAME")
     with library.names.decide("cover", {"face": face}, dry_run=dry_run) as decision:

@@ -118,18 +118,22 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """Hold the write lock; commit at the end, roll back on any exception.
 
+        Within another transaction it is a part of that: rolled back by itself, committed with the whole.
+
         Raises
         ------
         StoreBusy, StoreCorrupt, StoreError
             See `store_error`.
         """
+        inner = self.connection.in_transaction
+        begin, commit = ("SAVEPOINT part", "RELEASE part") if inner else ("BEGIN IMMEDIATE", "COMMIT")
         try:
-            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.execute(begin)
             yield
-            self.connection.execute("COMMIT")
+            self.connection.execute(commit)
         except BaseException as error:
             if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
+                self.connection.execute("ROLLBACK TO part" if inner else "ROLLBACK")
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise store_error(error, self.folder) from error
             raise

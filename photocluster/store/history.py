@@ -7,7 +7,8 @@ in force unless an event in force takes it back.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ AUTOMATIC: Final = frozenset({"carry"})
 """Events that no command of the user made: undone only by number."""
 
 _NAMED_AT_MOST = 5
+_READ_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,34 @@ class History:
 
     def events(self) -> list[Event]:
         """Return all events, newest first."""
-        query = "SELECT id, at, kind, arguments, json_array_length(changes), takes_back FROM event ORDER BY id DESC"
+        return list(self.newest())
+
+    def newest(self) -> Iterator[Event]:
+        """Yield the events, newest first, reading no more of the log than is asked for."""
+        query = (
+            "SELECT id, at, kind, arguments, json_array_length(changes), takes_back FROM event "
+            f"WHERE id < ? ORDER BY id DESC LIMIT {_READ_AT_ONCE}"
+        )
         void: set[int] = set()
-        events = []
-        for number, at, kind, arguments, changes, takes_back in self._database.execute(query):
-            if takes_back is not None and number not in void:
-                void.add(takes_back)
-            events.append(Event(number, at, kind, json.loads(arguments), changes, takes_back, number not in void))
-        return events
+        before = sys.maxsize
+        while rows := self._database.execute(query, (before,)).fetchall():
+            for number, at, kind, arguments, changes, takes_back in rows:
+                if takes_back is not None and number not in void:
+                    void.add(takes_back)
+                yield Event(number, at, kind, json.loads(arguments), changes, takes_back, number not in void)
+            before = rows[-1][0]
+
+    def last(self) -> int:
+        """Return the number of the newest event; 0 without any."""
+        return int(self._database.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
+
+    def faces_of(self, event: int, limit: int) -> list[int]:
+        """Return the faces that an event changed something of, at most `limit`, in the order of the log."""
+        query = (
+            "SELECT DISTINCT coalesce(json_extract(value, '$[2].face'), json_extract(value, '$[1].face')) AS face "
+            "FROM event, json_each(changes) WHERE event.id = ? AND face IS NOT NULL LIMIT ?"
+        )
+        return [row[0] for row in self._database.execute(query, (event, limit))]
 
     def take_back(self, event: Event, kind: str, *, dry_run: bool = False) -> TakenBack:
         """Put everything back as it was before an event, as an event of the given kind.

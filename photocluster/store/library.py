@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -78,6 +79,10 @@ class Library:
     def close(self) -> None:
         """Close the database."""
         self._database.connection.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context in which nobody else writes, and what is decided is stored as a whole or not at all."""
+        return self._database.transaction()
 
     @property
     def rows(self) -> int:

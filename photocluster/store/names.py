@@ -82,6 +82,14 @@ class Names:
 
     def persons(self) -> list[PersonInfo]:
         """Return all persons, by name."""
+        return self._infos("", ())
+
+    def person(self, person: int) -> PersonInfo:
+        """Return one person by id."""
+        (info,) = self._infos("WHERE person.id = ?", (person,))
+        return info
+
+    def _infos(self, where: str, values: Sequence[object]) -> list[PersonInfo]:
         query = f"""
             SELECT person.id, person.name, count(*) FILTER (WHERE source = 'user'),
                 count(*) FILTER (WHERE source = 'imported'), count(*) FILTER (WHERE source = 'propagated'),
@@ -89,7 +97,7 @@ class Names:
             FROM person LEFT JOIN cover ON cover.person = person.id
                 LEFT JOIN (assignment JOIN face ON face.id = assignment.face
                 JOIN photo ON photo.id = face.photo AND {LIVE}) ON assignment.person = person.id
-            GROUP BY person.id ORDER BY person.key
+            {where} GROUP BY person.id ORDER BY person.key
         """
         aliases: dict[int, list[str]] = {}
         for person, name in self._database.execute("SELECT person, name FROM alias ORDER BY key"):
@@ -104,29 +112,40 @@ class Names:
                 cover=cover,
             )
             for person, name, user, imported, propagated, photos, born, note, hidden, cover in self._database.execute(
-                query
+                query, values
             )
         ]
 
-    def person(self, person: int) -> PersonInfo:
-        """Return one person by id."""
-        return next(info for info in self.persons() if info.id == person)
+    def names(self) -> dict[int, str]:
+        """Return person id -> name, without counting anything."""
+        return dict(self._database.execute("SELECT id, name FROM person ORDER BY key").fetchall())
 
     def person_id(self, name: str) -> int | None:
         """Return the id of the person that goes by a name or alias, compared as `journal.name_key` says, or None."""
         return find_person(self._database.connection, name)
 
-    def assignments(self) -> dict[int, Assignment]:
-        """Return face -> assignment of all named faces, by face."""
-        query = "SELECT face, person, source, distance FROM assignment ORDER BY face"
+    def assignments(self, faces: Collection[int] | None = None) -> dict[int, Assignment]:
+        """Return face -> assignment of all named faces, or of those among some, by face."""
+        few = "" if faces is None else "WHERE face IN (SELECT value FROM json_each(?))"
+        query = f"SELECT face, person, source, distance FROM assignment {few} ORDER BY face"
         return {
             face: Assignment(person, Source(source), distance)
-            for face, person, source, distance in self._database.execute(query)
+            for face, person, source, distance in self._database.execute(query, _listed(faces))
         }
 
-    def rejections(self) -> list[tuple[int, int]]:
-        """Return (face, person id) of every "not this person"."""
-        return self._database.execute("SELECT face, person FROM rejection ORDER BY face, person").fetchall()
+    def rejections(self, faces: Collection[int] | None = None) -> list[tuple[int, int]]:
+        """Return (face, person id) of every "not this person", or of those said of some faces."""
+        few = "" if faces is None else "WHERE face IN (SELECT value FROM json_each(?))"
+        query = f"SELECT face, person FROM rejection {few} ORDER BY face, person"
+        return self._database.execute(query, _listed(faces)).fetchall()
+
+    def photos_named(self, person: int) -> set[str]:
+        """Return the hashes of the photos in which a face carries a person's name by the user's or an import's word."""
+        query = (
+            "SELECT DISTINCT photo.hash FROM assignment JOIN face ON face.id = assignment.face "
+            f"JOIN photo ON photo.id = face.photo WHERE assignment.person = ? AND source != 'propagated' AND {LIVE}"
+        )
+        return {row[0] for row in self._database.execute(query, (person,))}
 
     def ignored(self) -> dict[int, IgnoredKind]:
         """Return face -> why it is left out, of all ignored faces, by face."""
@@ -212,3 +231,8 @@ class Names:
                 [(face, person, distance) for face, (person, distance) in named.items()],
             )
             return self._database.connection.total_changes - before
+
+
+def _listed(faces: Collection[int] | None) -> tuple[str, ...]:
+    """Return the value that binds to `json_each(?)`, which has no limit of their number; nothing for all faces."""
+    return () if faces is None else (json.dumps(sorted(faces)),)
