@@ -3,17 +3,21 @@
 What lies in the folder::
 
     index.html, index-2.html ...      people A to Z, then clusters without a name, largest first
+    confirm.html ...                  what the user may confirm, what is worth most first
     person-<slug>-<digest>.html       a person's faces; further pages end in -2, -3 ...
     cluster-<number>.html             the faces of a cluster that have no name
     noise-1.html ...                  faces in no cluster and with no name
-    style.css, no-picture.svg         copied from the package
+    print.html                        all of it for paper, if asked for
+    style.css, sheet.js, no-picture.svg         copied from the package
+    sheet-data.js                     names and pages, for the search
     faces/<face // 1000>/<face>-<digest>.jpg    thumbnails, at most 1,000 to a folder
+    photos/<photo>.jpg                copies of whole photos that no browser shows, or of all if asked for
     contact-sheet.json                the list of all these: what a later run may overwrite and delete, and nothing else
 
 A person's digest is made of the name, so that names which differ only in case or in letters unsafe in file names get
 pages of their own; a thumbnail's is made of the photo's hash and the box, so that a thumbnail which exists is the right
-one and its photo need not be decoded again. The pages need no script and ask for nothing outside the folder; the
-originals are linked.
+one and its photo need not be decoded again. The pages ask for nothing but the originals, which they link and show;
+without their script they can still be read, but not searched.
 """
 
 from __future__ import annotations
@@ -27,29 +31,48 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 
 from photocluster.errors import PhotoclusterError, PhotoError, UsageError
 from photocluster.records import DecodedPhoto, FaceRow
-from photocluster.sheet_pages import PAGE_NAME, THUMBNAIL_NAME, SheetFacts, plan_pages, render_pages, thumbnail_name
-from photocluster.thumbnails import long_side_needed, thumbnail
+from photocluster.sheet_pages import DATA, PRINT_PAGE, SheetFacts, render_data, render_pages, render_print
+from photocluster.sheet_plan import (
+    PAGE_NAME,
+    PREVIEW_NAME,
+    THUMBNAIL_NAME,
+    SheetQuestion,
+    needs_preview,
+    picture_key,
+    plan_pages,
+    preview_name,
+    thumbnail_name,
+)
+from photocluster.thumbnails import long_side_needed, preview, thumbnail
 
-LoadPhoto = Callable[[str, str, int], DecodedPhoto]
-"""Takes a photo's hash, its path, and the least long side, in pixels, that the picture should have (it may have more,
-and never more than the photo). Raises `PhotoError` where there is no picture."""
+LoadPhoto = Callable[[FaceRow, int], DecodedPhoto]
+"""Takes one of a photo's faces (for the path, and for the time in a video), and the least long side, in pixels, that
+the picture should have (it may have more, and never more than the photo). Raises `PhotoError` where there is no
+picture."""
 
 PAGE_SIZE = 500
 """Faces to a page: some 10 MB of pictures when scrolled through, which a browser on an old laptop bears."""
+
+PAGE_CARDS = 2000
+"""People and clusters to a page of the index: nearly everybody's fit on one, so that sorting and filtering sees all."""
+
+PREVIEW_SIDE = 1600
+"""Long side, in pixels, of the copy of a photo: about the width of a laptop's screen."""
 
 MANIFEST = "contact-sheet.json"
 MANIFEST_FORMAT = "photocluster contact sheet"
 MANIFEST_VERSION = 1
 
-ASSETS = ("style.css", "no-picture.svg")
+ASSETS = ("style.css", "sheet.js", "no-picture.svg")
 CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 """Files that desktops put into folders by themselves; a folder with nothing else is empty."""
 
-_OURS = re.compile("|".join([PAGE_NAME, THUMBNAIL_NAME, *map(re.escape, ASSETS)]))
+_OURS = re.compile("|".join([PAGE_NAME, THUMBNAIL_NAME, PREVIEW_NAME, *map(re.escape, [DATA, *ASSETS])]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +124,12 @@ def write_contact_sheet(
     load_photo: LoadPhoto,
     library_name: str,
     made_at: datetime,
-    label_command: str = "photocluster label",
+    questions: Sequence[SheetQuestion] = (),
+    command: str = "photocluster",
+    for_print: bool = False,
+    with_photos: bool = False,
     page_size: int = PAGE_SIZE,
+    cards: int = PAGE_CARDS,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> SheetSummary:
@@ -123,10 +150,17 @@ def write_contact_sheet(
         Shown as the title.
     made_at
         Shown on the index.
-    label_command
-        What stands before the cluster's number in the commands shown.
-    page_size
-        Faces on a page, and people and clusters on a page of the index.
+    questions
+        What the user may confirm, what is worth most first.
+    command
+        What stands before the verb in the commands shown.
+    for_print
+        Write a page for paper, too.
+    with_photos
+        Put a copy of each photo into the folder, so that the sheet can be given away; else the originals are shown from
+        where they are.
+    page_size, cards
+        Faces on a page; people, clusters or questions on a page.
     workers
         Threads that decode photos.
     progress
@@ -140,21 +174,27 @@ def write_contact_sheet(
         A file cannot be written.
     """
     old = _claim(out)
-    plan = plan_pages(rows, page_size)
-    own = [*plan.page_names, *ASSETS]
+    plan = plan_pages(rows, page_size, cards=cards, questions=len(questions))
+    own = [*plan.page_names, DATA, *ASSETS, *([PRINT_PAGE] if for_print else [])]
     foreign = [name for name in own if name not in old and (out / name).exists()]
     if foreign:
         raise UsageError(f"{out / foreign[0]} was not written by photocluster; move it away, or choose another folder")
-    planned = {*own, *map(thumbnail_name, rows)}
+    copies = {preview_name(row) for row in rows if with_photos or row.time is not None or needs_preview(row.facts)}
+    planned = {*own, *map(thumbnail_name, rows), *copies}
     try:
         out.mkdir(exist_ok=True)
         _write_manifest(out, old | planned)  # before the files: an interrupted run knows its own
-        pictures = _write_thumbnails(out, rows, load_photo, workers, progress)
+        pictures = _write_pictures(out, rows, copies, load_photo, workers, progress)
         for name in ASSETS:
             content = resources.files("photocluster").joinpath("templates", name).read_bytes()
             _write_changed(out / name, content)
-        pages = render_pages(plan, SheetFacts(library_name, made_at, label_command), pictures.reasons)
+        there = frozenset(name for name in copies if (out / name).exists())
+        facts = SheetFacts(library_name, made_at, command, pictures.reasons, there)
+        pages = chain(
+            render_pages(plan, facts, questions), [(PRINT_PAGE, render_print(plan, facts))] if for_print else []
+        )
         pages_written = sum([_write_changed(out / name, text.encode()) for name, text in pages])
+        _write_changed(out / DATA, render_data(plan).encode())
         removed = _remove(out, old - planned)
         _write_manifest(out, planned)
     except OSError as error:
@@ -168,7 +208,7 @@ def write_contact_sheet(
         noise=len(plan.noise.rows) if plan.noise else 0,
         faces=len(rows),
         photos=len({row.photo for row in rows}),
-        pages=len(plan.page_names),
+        pages=len(plan.page_names) + for_print,
         pages_written=pages_written,
         thumbnails_written=pictures.written,
         photos_decoded=pictures.decoded,
@@ -236,40 +276,51 @@ def _remove(out: Path, names: Iterable[str]) -> int:
 # Thumbnails
 
 
-def _write_thumbnails(
-    out: Path, rows: Sequence[FaceRow], load_photo: LoadPhoto, workers: int, progress: Callable[[int, int], None] | None
+def _write_pictures(
+    out: Path,
+    rows: Sequence[FaceRow],
+    copies: set[str],
+    load_photo: LoadPhoto,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
 ) -> _Pictures:
-    """Make the thumbnails that are not there, photo by photo."""
+    """Make the thumbnails and copies that are not there, picture by picture."""
     wanted: dict[str, list[FaceRow]] = defaultdict(list)
+    missing = {name for name in copies if not (out / name).exists()}
     for row in sorted(rows, key=lambda row: (row.path, row.face)):
-        if not (out / thumbnail_name(row)).exists():
-            wanted[row.photo].append(row)
-    for folder in {(out / thumbnail_name(row)).parent for faces in wanted.values() for row in faces}:
+        if preview_name(row) in missing or not (out / thumbnail_name(row)).exists():
+            wanted[picture_key(row)].append(row)
+    for folder in {(out / name).parent for name in [*missing, *map(thumbnail_name, chain(*wanted.values()))]}:
         folder.mkdir(parents=True, exist_ok=True)
     reasons: dict[str, str] = {}
     pool = ThreadPoolExecutor(max(1, workers))
     try:
-        results = pool.map(partial(_cut_faces, out, load_photo), wanted.values())
-        for done, (photo, reason) in enumerate(zip(wanted, results, strict=True), start=1):
+        results = pool.map(partial(_cut_faces, out, missing, load_photo), wanted.values())
+        for done, (faces, reason) in enumerate(zip(wanted.values(), results, strict=True), start=1):
             if reason is not None:
-                reasons[photo] = reason
+                reasons[faces[0].photo] = reason
             if progress is not None:
                 progress(done, len(wanted))
     finally:
         pool.shutdown(cancel_futures=True)
-    written = sum(len(faces) for photo, faces in wanted.items() if photo not in reasons)
+    written = sum(len(faces) for faces in wanted.values() if faces[0].photo not in reasons)
     return _Pictures(reasons, written, decoded=len(wanted) - len(reasons))
 
 
-def _cut_faces(out: Path, load_photo: LoadPhoto, faces: Sequence[FaceRow]) -> str | None:
-    """Write the thumbnails of one photo's faces; return why not, if its picture cannot be had."""
+def _cut_faces(out: Path, missing: set[str], load_photo: LoadPhoto, faces: Sequence[FaceRow]) -> str | None:
+    """Write the thumbnails of the faces in one picture, and its copy; return why not, if it cannot be had."""
     first = faces[0]
     if not first.path:
         return "no file with this photo is known any more"
+    copy = preview_name(first)
+    facts = first.facts
+    least = min(PREVIEW_SIDE, max(facts.width, facts.height)) if copy in missing else 1
     try:
-        photo = load_photo(first.photo, first.path, long_side_needed(faces))
+        photo = load_photo(first, max(least, long_side_needed(faces)))
     except PhotoError as error:
         return str(error)
     for row in faces:
         _write_changed(out / thumbnail_name(row), thumbnail(photo, row))
+    if copy in missing:
+        _write_changed(out / copy, preview(photo, PREVIEW_SIDE))
     return None

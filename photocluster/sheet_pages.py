@@ -1,15 +1,10 @@
-"""The contact sheet's pages: which face stands on which page, in which order, and the text of the pages.
-
-Pure: rows in, names and HTML out; `contact_sheet` writes them. The templates escape all that they are given.
-"""
+"""The text of the contact sheet's pages. Pure: a plan in, names and HTML out. The templates escape all that they get."""
 
 from __future__ import annotations
 
-import hashlib
-import math
+import json
 import re
-import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photocluster.records import FaceRow, Source
-from photocluster.thumbnails import thumbnail_key
+from photocluster.sheet_plan import (
+    Group,
+    Plan,
+    SheetQuestion,
+    letters,
+    needs_preview,
+    person_stem,
+    picture_key,
+    preview_name,
+    thumbnail_name,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,264 +31,229 @@ if TYPE_CHECKING:
 STRIP = 6
 """Faces that stand for a cluster in the index."""
 
-TIGHTNESS = ((0.8, "tight"), (0.6, "fairly tight"), (0.0, "loose"))
-"""Words for a cluster's mean membership probability, by fifths of the scale. For the reader: nothing is decided by
-them."""
-
 YEAR_SECTION = 12
 """Mean number of faces a year from which a page is divided by years; with fewer, the half-empty rows (a row has about
 eight) cost more than the headings give."""
 
 SOURCES = {Source.USER: "named by you", Source.IMPORTED: "imported", Source.PROPAGATED: "propagated"}
 
-PAGE_NAME = r"(index|noise|cluster-\d+|person-[a-z0-9-]+)(-\d+)?\.html"
-THUMBNAIL_NAME = r"faces/\d{3,}/\d+-[0-9a-f]{12}\.jpg"
-"""Regular expressions that match every name that this module gives, and few others."""
+PRINT_PAGE = "print.html"
+DATA = "sheet-data.js"
+"""The list of people and clusters that the search of every page looks in: a script, as a page opened from a disk may
+load no other kind of file."""
 
 _SAFE_IN_SHELLS = re.compile(r"\w[\w .,'()+-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A person, a cluster's unnamed rest, or (neither) the noise.
-
-    Attributes
-    ----------
-    person, cluster
-        One of them, or neither.
-    rows
-        The faces, by time where it is known, then by path.
-    pages
-        Names of the pages that show them, one at least.
-    tightness
-        Of a cluster, in words; None where it is not known.
-    mostly
-        The name that half or more of a cluster's faces carry, if there is one.
-    """
-
-    person: str | None
-    cluster: int | None
-    rows: Sequence[FaceRow]
-    pages: Sequence[str]
-    tightness: str | None = None
-    mostly: str | None = None
-
-    @property
-    def title(self) -> str:
-        """What stands at the head of its pages."""
-        if self.person is not None:
-            return self.person
-        return "Faces in no cluster" if self.cluster is None else f"Cluster {self.cluster}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which face stands on which page.
-
-    `people` are sorted A to Z, `clusters` by falling number of unnamed faces; `noise` is None where every face has a
-    place. `index_pages` name the pages of the index, on each of which stand `page_size` people and clusters.
-    """
-
-    people: Sequence[Group]
-    clusters: Sequence[Group]
-    noise: Group | None
-    index_pages: Sequence[str]
-    page_size: int
-
-    @property
-    def groups(self) -> list[Group]:
-        """All, in the order of the index."""
-        return [*self.people, *self.clusters, *([self.noise] if self.noise else [])]
-
-    @property
-    def page_names(self) -> list[str]:
-        """Names of all pages."""
-        return [*self.index_pages, *(name for group in self.groups for name in group.pages)]
 
 
 @dataclass(frozen=True, slots=True)
 class SheetFacts:
     """What the pages say of the sheet as a whole.
 
-    `label_command` is what stands before a cluster's number in the commands shown.
+    Attributes
+    ----------
+    library_name
+        The title.
+    made_at
+        When it was made.
+    command
+        What stands before the verb in the commands shown.
+    unreadable
+        Photo's hash -> why its faces have no thumbnail.
+    previews
+        Names of the copies of whole photos that are in the sheet.
     """
 
     library_name: str
     made_at: datetime
-    label_command: str
+    command: str
+    unreadable: Mapping[str, str]
+    previews: frozenset[str]
 
 
-def plan_pages(rows: Sequence[FaceRow], page_size: int) -> Plan:
-    """Return which face stands on which page, `page_size` to a page."""
-    by_person: dict[str, list[FaceRow]] = defaultdict(list)
-    by_cluster: dict[int, list[FaceRow]] = defaultdict(list)
-    whole_clusters: dict[int, list[FaceRow]] = defaultdict(list)
-    noise = []
-    for row in sorted(rows, key=_by_time):
-        if row.cluster is not None:
-            whole_clusters[row.cluster].append(row)
-        if row.person is not None:
-            by_person[row.person].append(row)
-        elif row.cluster is not None:
-            by_cluster[row.cluster].append(row)
-        else:
-            noise.append(row)
-    people = [
-        Group(name, None, by_person[name], _page_names(_person_stem(name), len(by_person[name]), page_size))
-        for name in sorted(by_person, key=lambda name: (_letters(name), name))
-    ]
-    clusters = [
-        Group(
-            None,
-            number,
-            faces,
-            _page_names(f"cluster-{number}", len(faces), page_size),
-            tightness=_tightness(whole_clusters[number]),
-            mostly=_mostly(whole_clusters[number]),
-        )
-        for number, faces in sorted(by_cluster.items(), key=lambda item: (-len(item[1]), item[0]))
-    ]
-    noise_pages = [f"noise-{page}.html" for page in range(1, math.ceil(len(noise) / page_size) + 1)]
-    return Plan(
-        people,
-        clusters,
-        Group(None, None, noise, noise_pages) if noise else None,
-        _page_names("index", len(people) + len(clusters), page_size),
-        page_size,
-    )
+def render_pages(plan: Plan, facts: SheetFacts, questions: Sequence[SheetQuestion] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of every page but that for paper."""
+    pages = _Pages(plan, facts, questions)
+    yield from pages.index()
+    yield from pages.confirm()
+    yield from pages.groups()
 
 
-def _by_time(row: FaceRow) -> tuple[bool, str, str, int]:
-    return row.facts.captured_at is None, row.facts.captured_at or "", row.path, row.face
+def render_data(plan: Plan) -> str:
+    """Return the script that lists people and clusters: [title, sorting key, page, faces]."""
+    listed = [[_shown(g.title), _shown(letters(g.title)), g.pages[0], len(g.rows)] for g in plan.groups]
+    return f"window.photoclusterSheet = {json.dumps(listed, separators=(',', ':'))};\n"
 
 
-def _letters(name: str) -> str:
-    """Return the name for sorting: without case and accents, so that Élodie stands between Eli and Emma."""
-    return "".join(mark for mark in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(mark))
+def render_print(plan: Plan, facts: SheetFacts) -> str:
+    """Return one page with everybody and every face, each person from a sheet of paper's top on: for a PDF."""
+    return _Pages(plan, facts, ()).print()
 
 
-def _page_names(stem: str, count: int, page_size: int) -> list[str]:
-    """Return the names of the pages for `count` things, one at least; the first has no number."""
-    return [f"{stem}.html", *(f"{stem}-{page}.html" for page in range(2, math.ceil(count / page_size) + 1))]
+class _Pages:
+    """What all pages are made of."""
 
+    def __init__(self, plan: Plan, facts: SheetFacts, questions: Sequence[SheetQuestion]) -> None:
+        self.plan, self.facts, self.questions = plan, facts, questions
+        self.environment = _environment()
+        self.page_of: dict[int, str] = {}
+        self.in_picture: dict[str, list[FaceRow]] = defaultdict(list)
+        for group in plan.groups:
+            for place, row in enumerate(group.rows):
+                self.page_of[row.face] = group.pages[place // plan.page_size]
+                self.in_picture[picture_key(row)].append(row)
+        related: dict[str | None, list[Group]] = defaultdict(list)
+        for group in plan.clusters:
+            related[group.mostly].append(group)
+        self.cards = [
+            _card(group, related[group.person] if group.person is not None else [], facts) for group in plan.groups
+        ]
+        self.common = {
+            "library": facts.library_name,
+            "index_page": plan.index_pages[0],
+            "clusters_link": _clusters_link(plan),
+            "confirm_page": plan.confirm_pages[0] if plan.confirm_pages else None,
+            "noise": plan.noise,
+            "made_at": facts.made_at,
+        }
 
-def _person_stem(name: str) -> str:
-    """Return a page's name without suffix: ASCII, lower case, short, and of no two persons the same."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[:40].strip("-")
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return f"person-{slug}-{digest}" if slug else f"person-{digest}"
-
-
-def _tightness(rows: Sequence[FaceRow]) -> str | None:
-    known = [row.probability for row in rows if row.probability is not None]
-    if not known:
-        return None
-    mean = sum(known) / len(known)
-    return next(word for least, word in TIGHTNESS if mean >= least)
-
-
-def _mostly(rows: Sequence[FaceRow]) -> str | None:
-    """Return the name that half or more of a cluster's faces carry, if there is one."""
-    names = Counter(row.person for row in rows if row.person is not None)
-    name, count = max(names.items(), key=lambda item: (item[1], item[0]), default=("", 0))
-    return name if count and 2 * count >= len(rows) else None
-
-
-def thumbnail_name(row: FaceRow) -> str:
-    """Return the path of a face's thumbnail in the sheet's folder."""
-    return f"faces/{row.face // 1000:03d}/{row.face}-{thumbnail_key(row)}.jpg"
-
-
-def render_pages(plan: Plan, facts: SheetFacts, unreadable: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of every page.
-
-    Parameters
-    ----------
-    plan
-        From `plan_pages`.
-    facts
-        What holds for all pages.
-    unreadable
-        Photo's hash -> why its faces have no thumbnail.
-    """
-    environment = _environment()
-    common = {
-        "library": facts.library_name,
-        "index_page": plan.index_pages[0],
-        "clusters_link": _clusters_link(plan),
-        "noise": plan.noise,
-    }
-    related: dict[str | None, list[Group]] = defaultdict(list)
-    for group in plan.clusters:
-        related[group.mostly].append(group)
-    cards = [
-        _card(group, related[group.person] if group.person is not None else [], unreadable, facts.label_command)
-        for group in plan.groups
-    ]
-    yield from _render_index(environment, plan, facts, common, cards, len(unreadable))
-    template = environment.get_template("group.html")
-    for position, (group, card) in enumerate(zip(plan.groups, cards, strict=True)):
-        for number, name in enumerate(group.pages):
-            rows = group.rows[number * plan.page_size : (number + 1) * plan.page_size]
+    def index(self) -> Iterator[tuple[str, str]]:
+        """Yield the pages of the index."""
+        plan = self.plan
+        template = self.environment.get_template("index.html")
+        rows = [row for group in plan.groups for row in group.rows]
+        totals = {
+            "faces": len(rows),
+            "photos": len({row.photo for row in rows}),
+            "people": len(plan.people),
+            "clusters": len(plan.clusters),
+            "questions": len(self.questions),
+            "unreadable": len(self.facts.unreadable),
+        }
+        listed = self.cards[: len(plan.people) + len(plan.clusters)]
+        for number, name in enumerate(plan.index_pages):
+            part = listed[number * plan.cards : (number + 1) * plan.cards]
             yield (
                 name,
                 template.render(
-                    common,
-                    group=card,
-                    years=_by_year(rows, unreadable),
-                    before=cards[position - 1] if position else None,
-                    after=cards[position + 1] if position + 1 < len(cards) else None,
-                    pager=_pager(group.pages, number),
+                    self.common,
+                    people=[card for card in part if card["person"] is not None],
+                    clusters=[card for card in part if card["cluster"] is not None],
+                    totals=totals,
+                    pager=_pager(plan.index_pages, number),
                 ),
             )
 
+    def confirm(self) -> Iterator[tuple[str, str]]:
+        """Yield the pages of what the user may confirm."""
+        template = self.environment.get_template("confirm.html")
+        for number, name in enumerate(self.plan.confirm_pages):
+            part = self.questions[number * self.plan.cards : (number + 1) * self.plan.cards]
+            shown = [row for question in part for row in (*question.faces, *question.others)]
+            yield (
+                name,
+                template.render(
+                    self.common,
+                    questions=[self._question(question) for question in part],
+                    pictures=self._pictures(shown),
+                    pager=_pager(self.plan.confirm_pages, number),
+                ),
+            )
 
-def _render_index(
-    environment: Environment,
-    plan: Plan,
-    facts: SheetFacts,
-    common: Mapping[str, Any],
-    cards: Sequence[Mapping[str, Any]],
-    unreadable: int,
-) -> Iterator[tuple[str, str]]:
-    template = environment.get_template("index.html")
-    rows = [row for group in plan.groups for row in group.rows]
-    totals = {
-        "faces": len(rows),
-        "photos": len({row.photo for row in rows}),
-        "people": len(plan.people),
-        "clusters": len(plan.clusters),
-        "unreadable": unreadable,
-    }
-    listed = cards[: len(plan.people) + len(plan.clusters)]
-    for number, name in enumerate(plan.index_pages):
-        part = listed[number * plan.page_size : (number + 1) * plan.page_size]
-        yield (
-            name,
-            template.render(
-                common,
-                made_at=facts.made_at,
-                people=[card for card in part if card["person"] is not None],
-                clusters=[card for card in part if card["cluster"] is not None],
-                totals=totals,
-                pager=_pager(plan.index_pages, number),
-            ),
+    def groups(self) -> Iterator[tuple[str, str]]:
+        """Yield the pages of every group."""
+        template = self.environment.get_template("group.html")
+        for position, (group, card) in enumerate(zip(self.plan.groups, self.cards, strict=True)):
+            for number, name in enumerate(group.pages):
+                rows = group.rows[number * self.plan.page_size : (number + 1) * self.plan.page_size]
+                yield (
+                    name,
+                    template.render(
+                        self.common,
+                        group=card,
+                        sections=self._sections(rows, group.outliers),
+                        pictures=self._pictures(rows),
+                        before=self.cards[position - 1] if position else None,
+                        after=self.cards[position + 1] if position + 1 < len(self.cards) else None,
+                        pager=_pager(group.pages, number),
+                    ),
+                )
+
+    def print(self) -> str:
+        """Return the page for paper."""
+        return self.environment.get_template("print.html").render(
+            self.common,
+            groups=[
+                (card, self._sections(group.rows, group.outliers))
+                for group, card in zip(self.plan.groups, self.cards, strict=True)
+            ],
         )
+
+    def _question(self, question: SheetQuestion) -> dict[str, Any]:
+        verb = f'{question.number} --name "NAME"' if question.needs_name else f"{question.number}"
+        return {
+            "number": question.number,
+            "words": question.words,
+            "count": question.count,
+            "person": question.person,
+            "faces": [_face(row, self.facts) for row in question.faces],
+            "others": [_face(row, self.facts) for row in question.others],
+            "accept": f"{self.facts.command} accept {verb}",
+            "reject": f"{self.facts.command} reject {question.number}",
+        }
+
+    def _sections(self, rows: Sequence[FaceRow], outliers: frozenset[int]) -> list[dict[str, Any]]:
+        """Return the page's faces by year, where the years are full enough for it, and the outliers last."""
+        usual = [row for row in rows if row.face not in outliers]
+        years = [
+            (year or "No date", list(faces))
+            for year, faces in groupby(usual, key=lambda row: (row.facts.captured_at or "")[:4])
+        ]
+        if len(years) <= 1 or len(usual) < len(years) * YEAR_SECTION:
+            years = [("", usual)] if usual else []
+        sections = [(title, False, faces) for title, faces in years]
+        far = [row for row in rows if row.face in outliers]
+        if far:
+            sections.append(("Far from the others", True, far))
+        return [
+            {"title": title, "far": is_far, "faces": [_face(row, self.facts, far=is_far) for row in faces]}
+            for title, is_far, faces in sections
+        ]
+
+    def _pictures(self, rows: Sequence[FaceRow]) -> dict[str, Any]:
+        """Return what the script needs to show the whole photos of some faces, by the key of the picture."""
+        first = {picture_key(row): row for row in rows}
+        return {key: self._picture(row, self.in_picture.get(key) or [row]) for key, row in first.items()}
+
+    def _picture(self, row: FaceRow, faces: Sequence[FaceRow]) -> dict[str, Any]:
+        path, facts = Path(row.path), row.facts
+        preview = preview_name(row)
+        link = path.as_uri() if path.is_absolute() and not row.missing else None
+        source = preview if preview in self.facts.previews else link
+        if source == link and (needs_preview(facts) or row.time is not None):
+            source = None
+        return {
+            "src": source,
+            "link": link,
+            "size": [facts.width, facts.height],
+            "file": _shown(path.name),
+            "path": _shown(row.path),
+            "about": [text for text in (_moment(row), facts.camera, f"{facts.width:,} x {facts.height:,}") if text],
+            "faces": [self._place(face) for face in faces],
+        }
+
+    def _place(self, row: FaceRow) -> list[Any]:
+        """Return [face, left, top, width, height (of the picture, 0..1), name, page]."""
+        box, facts = row.detection.box, row.facts
+        x0, y0 = max(box.x0, 0.0) / facts.width, max(box.y0, 0.0) / facts.height
+        x1, y1 = min(box.x1, facts.width) / facts.width, min(box.y1, facts.height) / facts.height
+        place = [round(value, 4) for value in (x0, y0, max(x1 - x0, 0.0), max(y1 - y0, 0.0))]
+        name = row.person if row.person is not None else f"Cluster {row.cluster}" if row.cluster is not None else None
+        return [row.face, *place, None if name is None else _shown(name), self.page_of.get(row.face)]
 
 
 def _clusters_link(plan: Plan) -> str | None:
     """Return where the list of clusters begins: the people before it may fill pages of their own."""
-    return f"{plan.index_pages[len(plan.people) // plan.page_size]}#clusters" if plan.clusters else None
-
-
-def _by_year(rows: Sequence[FaceRow], unreadable: Mapping[str, str]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return heading and faces: by year where the years are full enough for it, else all under no heading."""
-    years = groupby(rows, key=lambda row: (row.facts.captured_at or "")[:4])
-    sections = [(year or "No date", [_face(row, unreadable) for row in faces]) for year, faces in years]
-    if len(sections) > 1 and len(rows) >= len(sections) * YEAR_SECTION:
-        return sections
-    return [("", [face for _, faces in sections for face in faces])]
+    return f"{plan.index_pages[len(plan.people) // plan.cards]}#clusters" if plan.clusters else None
 
 
 def _environment() -> Environment:
@@ -297,6 +267,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     environment.filters["count"] = lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}"
     return environment
 
@@ -308,20 +279,23 @@ def _shown(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _card(group: Group, related: Sequence[Group], unreadable: Mapping[str, str], label_command: str) -> dict[str, Any]:
+def _card(group: Group, related: Sequence[Group], facts: SheetFacts) -> dict[str, Any]:
     """Return what the templates say of a group."""
     strip: dict[str, FaceRow] = {}  # one face of each photo
-    for row in sorted(group.rows, key=lambda row: _cover_order(row, unreadable)):
+    far = group.outliers
+    for row in sorted(group.rows, key=lambda row: (row.face in far, *_cover_order(row, facts.unreadable))):
         strip.setdefault(row.photo, row)
     years = sorted({row.facts.captured_at[:4] for row in group.rows if row.facts.captured_at})
     return {
         "person": group.person,
         "cluster": group.cluster,
         "title": group.title,
+        "order": letters(group.title),
         "page": group.pages[0],
         "faces": len(group.rows),
         "photos": len({row.photo for row in group.rows}),
-        "strip": [_face(row, unreadable) for row in list(strip.values())[:STRIP]],
+        "outliers": len(far),
+        "strip": [_face(row, facts) for row in list(strip.values())[:STRIP]],
         "years": years[:1] + years[-1:] if len(years) > 1 else years,
         "sources": [
             (count, words)
@@ -330,9 +304,9 @@ def _card(group: Group, related: Sequence[Group], unreadable: Mapping[str, str],
         ],
         "tightness": group.tightness,
         "mostly": group.mostly,
-        "mostly_page": f"{_person_stem(group.mostly)}.html" if group.mostly is not None else None,
+        "mostly_page": f"{person_stem(group.mostly)}.html" if group.mostly is not None else None,
         "related": [(other.cluster, other.pages[0], len(other.rows)) for other in related],
-        "command": f'{label_command} {group.cluster} "{_name_for_command(group.mostly)}"',
+        "command": f'{facts.command} label {group.cluster} "{_name_for_command(group.mostly)}"',
     }
 
 
@@ -347,26 +321,36 @@ def _cover_order(row: FaceRow, unreadable: Mapping[str, str]) -> tuple[bool, int
     return row.photo in unreadable, authority, -row.quality.overall, row.face
 
 
-def _face(row: FaceRow, unreadable: Mapping[str, str]) -> dict[str, Any]:
+def _face(row: FaceRow, facts: SheetFacts, *, far: bool = False) -> dict[str, Any]:
     """Return what the templates say of a face."""
     path = Path(row.path)
-    reason = unreadable.get(row.photo)
-    taken = row.facts.captured_at
+    reason = facts.unreadable.get(row.photo)
     return {
         "number": row.face,
         "image": thumbnail_name(row) if reason is None else "no-picture.svg",
         "reason": reason,
         "person": row.person,
         "link": path.as_uri() if path.is_absolute() else None,
+        "picture": picture_key(row),
         "file": path.name or "no file",
         "path": row.path,
         "missing": row.missing,
-        "taken": taken,
-        "date": taken.replace("T", " ")[:16] if taken else None,
+        "taken": row.facts.captured_at,
+        "date": _moment(row),
         "source": row.source.value if row.source else None,
         "source_words": SOURCES[row.source] if row.source else None,
         "distance": row.distance,
+        "far": far,
     }
+
+
+def _moment(row: FaceRow) -> str:
+    """Return when a face was seen: the photo's date, and in a video the time from its start."""
+    date = (row.facts.captured_at or "").replace("T", " ")[:16]
+    if row.time is None:
+        return date
+    minutes, seconds = divmod(int(row.time), 60)
+    return f"{date} at {minutes}:{seconds:02}".strip()
 
 
 def _pager(pages: Sequence[str], here: int) -> dict[str, Any]:

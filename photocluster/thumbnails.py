@@ -68,3 +68,12 @@ def thumbnail(photo: DecodedPhoto, row: FaceRow) -> bytes:
     file = BytesIO()
     image.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return file.getvalue()
+
+
+def preview(photo: DecodedPhoto, long_side: int) -> bytes:
+    """Return the whole photo as a JPEG file of at most `long_side` pixels."""
+    image = Image.fromarray(photo.rgb)
+    image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    file = BytesIO()
+    image.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return file.getvalue()

@@ -24,7 +24,7 @@ from photocluster.contact_sheet import MANIFEST, write_contact_sheet
 from photocluster.errors import UnreadableFile, UsageError
 from photocluster.models import Detector, weights_folder
 from photocluster.records import Box, DecodedPhoto, Detection, FaceRow, PhotoFacts, Quality, Source
-from photocluster.sheet_pages import plan_pages
+from photocluster.sheet_plan import OUTLIER_GROUP, SheetQuestion, plan_pages
 from photocluster.thumbnails import long_side_needed, shown_square, thumbnail, thumbnail_key
 
 FACTS = PhotoFacts(400, 300, 1, "JPEG", None, None)
@@ -54,7 +54,8 @@ class Loader:
     def __init__(self, gone=()):
         self.calls, self.gone = [], gone
 
-    def __call__(self, _photo, path, long_side):
+    def __call__(self, row, long_side):
+        path = row.path
         self.calls.append((path, long_side))
         if path in self.gone:
             raise UnreadableFile(f'{path}: no such file. Reconnect the drive "A&B"')
@@ -64,6 +65,8 @@ class Loader:
 
 def write(out, rows, load=None, **options):
     options = {"library_name": "Family", "made_at": MADE_AT, **options}
+    if "page_size" in options:
+        options.setdefault("cards", options["page_size"])
     return write_contact_sheet(out, rows, load_photo=load or Loader(), **options)
 
 
@@ -127,7 +130,7 @@ def test_every_link_leads_somewhere_and_nothing_is_fetched(tmp_path, page_size):
     write(tmp_path, a_library(), page_size=page_size)
     pages = html_of(tmp_path)
     for name, page in pages.items():
-        resources = page.all("img", "src") + page.all("link", "href")
+        resources = page.all("img", "src") + page.all("link", "href") + page.all("script", "src")
         assert all((tmp_path / resource).is_file() for resource in resources), name
         for target in page.all("a", "href"):
             parts = urlsplit(target)
@@ -142,7 +145,9 @@ def test_pages_are_marked_up_for_all(tmp_path):
     for name, page in html_of(tmp_path).items():
         tags = Counter(tag for tag, _ in page.elements)
         assert tags["main"] == tags["h1"] == 1, name
-        assert not tags["script"] + tags["style"] + tags["iframe"], name
+        scripts = [attrs for tag, attrs in page.elements if tag == "script"]
+        assert all(attrs.get("type") == "application/json" or "defer" in attrs for attrs in scripts), name
+        assert not tags["style"] + tags["iframe"], name
         assert not any(key.startswith("on") or key == "style" for _, attrs in page.elements for key in attrs)
         levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
         assert all(after <= before + 1 for before, after in pairwise(levels)), name
@@ -154,7 +159,8 @@ def test_pages_are_marked_up_for_all(tmp_path):
         assert len(labels) == len(set(labels)), name
         assert page.all("html", "lang") == ["en"]
         policy = next(attrs["content"] for tag, attrs in page.elements if attrs.get("http-equiv"))
-        assert policy.startswith("default-src 'none'; img-src 'self' file:; style-src 'self' file:;")
+        assert policy.startswith("default-src 'none'; img-src 'self' file:; style-src 'self' file:; script-src")
+        assert "unsafe" not in policy
 
 
 def test_every_face_stands_on_one_page(tmp_path):
@@ -166,7 +172,9 @@ def test_every_face_stands_on_one_page(tmp_path):
 def test_names_are_escaped_and_isolated(tmp_path):
     write(tmp_path, a_library(), library_name=EVIL)
     for page in html_of(tmp_path).values():
-        assert not [tag for tag, _ in page.elements if tag in ("script", "sons'")]
+        assert not [tag for tag, _ in page.elements if tag == "sons'"]
+        assert all(attrs.get("src", "sheet").startswith("sheet") for tag, attrs in page.elements if tag == "script")
+        assert page.all("script", "src") == ["sheet-data.js", "sheet.js"]
     assert EVIL in Page(tmp_path / "index.html").text
     assert "<bdi>שרה</bdi>" in (tmp_path / "index.html").read_text(encoding="utf-8")
     assert EVIL in person_page(tmp_path, "script-alert-x-script-sons").all("img", "alt")[0]
@@ -249,7 +257,7 @@ def test_a_name_that_a_shell_would_change_stands_in_no_command(tmp_path, name):
 
 
 def test_the_commands_name_the_library_where_the_caller_says_so(tmp_path):
-    write(tmp_path, a_library(), label_command="photocluster --library /x label")
+    write(tmp_path, a_library(), command="photocluster --library /x")
     assert 'photocluster --library /x label 2 "NAME"' in Page(tmp_path / "index.html").text
 
 
@@ -499,10 +507,10 @@ def test_an_interrupted_run_is_taken_up(tmp_path):
     rows = [a_face(i) for i in range(4)]
     load = Loader()
 
-    def stop(photo, path, long_side):
+    def stop(row, long_side):
         if len(load.calls) == 2:
             raise KeyboardInterrupt
-        return load(photo, path, long_side)
+        return load(row, long_side)
 
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, rows, stop)

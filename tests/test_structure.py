@@ -17,9 +17,9 @@ LEVELS = (
         "walking",
         "photos", "video", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
-        "thumbnails", "sheet_pages", "regions",
+        "thumbnails", "sheet_plan", "sheet_pages", "regions", "embedded",
     },
-    {"models", "store", "contact_sheet", "tables"},
+    {"models", "store", "contact_sheet", "tables", "metadata"},
     {"pipeline"},
     {"cli", "review", "__main__", "__init__"},
 )  # fmt: skip
@@ -28,7 +28,7 @@ LEVELS = (
 HEAVY = {
     "numpy", "scipy", "sklearn", "hdbscan", "numba", "onnxruntime", "insightface", "cv2", "PIL", "pillow_heif",
     "pyarrow", "rich", "jinja2", "matplotlib", "platformdirs", "av", "rawpy", "watchfiles", "starlette", "uvicorn",
-    "exiv2", "pyexiv2",
+    "lxml",
 }  # fmt: skip
 """What `photocluster --help` must not wait for."""
 

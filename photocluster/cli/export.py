@@ -33,19 +33,33 @@ def export() -> None:
 
 @export.command()
 @click.argument("out", type=click.Path(file_okay=False))
+@click.option("--person", "persons", multiple=True, metavar="NAME", help="Only this person (may be given again).")
+@click.option("--cluster", "clusters", multiple=True, type=int, metavar="N", help="Only this cluster (likewise).")
+@click.option("--for-print", is_flag=True, help="Write OUT/print.html too: all of it for paper, or to save as PDF.")
+@click.option("--with-photos", is_flag=True, help="Copy each photo, reduced, into OUT: for a sheet to give away.")
 @json_option
 @click.pass_context
-def html(ctx: click.Context, out: str, *, as_json: bool) -> int:
+def html(
+    ctx: click.Context,
+    out: str,
+    *,
+    persons: tuple[str, ...],
+    clusters: tuple[int, ...],
+    for_print: bool,
+    with_photos: bool,
+    as_json: bool,
+) -> int:
     """Write a contact sheet into the folder OUT: static pages that open in any browser, offline.
 
-    Run it again to bring the sheet up to date; nothing in OUT that photocluster did not write is touched.
+    Run it again to bring the sheet up to date; nothing in OUT that photocluster did not write is touched. The questions
+    on its page "To confirm" are answered by their numbers, as those of `photocluster suggest`: accept 3, reject 3.
 
     \b
     Example: photocluster export html people/
     """  # noqa: D301
     from rich.progress import Progress
 
-    from photocluster.pipeline.exports import export_html
+    from photocluster.pipeline.exports import SheetOptions, export_html
 
     console = stderr()
     with (
@@ -57,6 +71,7 @@ def html(ctx: click.Context, out: str, *, as_json: bool) -> int:
             library,
             Path(out),
             default_library=library_folder(ctx) == default_library_folder() or not _on_command_line(ctx),
+            options=SheetOptions(persons=persons, clusters=clusters, for_print=for_print, with_photos=with_photos),
             workers=os.cpu_count() or 1,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

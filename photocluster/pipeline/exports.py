@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +14,12 @@ import numpy as np
 from photocluster import photos
 from photocluster.contact_sheet import SheetSummary, write_contact_sheet
 from photocluster.models import unit
+from photocluster.pipeline.suggesting import suggestions
+from photocluster.pipeline.targets import cluster_faces, person_id
 from photocluster.records import DecodedPhoto, FaceRow, FloatArray
+from photocluster.sheet_plan import SheetQuestion
 from photocluster.store import Library
+from photocluster.suggestions import Kind
 from photocluster.tables import write_npz, write_table
 
 
@@ -27,22 +31,43 @@ class TableSummary:
     faces: int
 
 
+QUESTIONS = 100
+"""Suggestions on a sheet: some five minutes' work."""
+
+LOOKED_AT = 6
+"""Faces that stand for each side of a suggestion: a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetOptions:
+    """What a contact sheet shows: see `photocluster export html --help`; no persons and no clusters stand for all."""
+
+    persons: tuple[str, ...] = ()
+    clusters: tuple[int, ...] = ()
+    for_print: bool = False
+    with_photos: bool = False
+
+
 def export_html(
     library: Library,
     out: Path,
     *,
     default_library: bool,
+    options: SheetOptions | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> SheetSummary:
     """Write the contact sheet of the library into the folder `out`.
 
     The distance shown with a face is that to the middle of its person or cluster: what lies far out is worth a look.
+    The questions are those of `photocluster suggest`, and from now on answers by number are to them.
 
     Parameters
     ----------
     default_library
         Whether the library is the one that commands find by themselves; else the commands on the pages name it.
+    options
+        What to show.
     workers, progress
         As in `write_contact_sheet`.
 
@@ -50,23 +75,52 @@ def export_html(
     ------
     UsageError
         `out` holds something else.
+    UnknownName
+        No such person or cluster.
     """
-    option = "" if default_library else f" --library {shlex.quote(str(library.folder))}"
+    options = options or SheetOptions()
+    rows = with_distances(library.faces.rows(), library.embeddings())
+    questions: list[SheetQuestion] = []
+    if options.persons or options.clusters:
+        wanted = {row.face for number in options.clusters for row in cluster_faces(library, number)}
+        ids = [person_id(library, name) for name in options.persons]
+        wanted |= {row.face for person in ids for row in library.faces.rows(person=person)}
+        rows = [row for row in rows if row.face in wanted]
+    else:
+        hidden = {info.name for info in library.names.persons() if info.hidden}
+        rows = [row for row in rows if row.person not in hidden]
+        questions = _questions(library, {row.face: row for row in rows})
     return write_contact_sheet(
         out,
-        with_distances(library.faces.rows(), library.embeddings()),
+        rows,
         load_photo=_load_photo,
         library_name=library.folder.name,
         made_at=datetime.now(UTC).astimezone(),
-        label_command=f"photocluster{option} label",
+        questions=questions,
+        command="photocluster" + ("" if default_library else f" --library {shlex.quote(str(library.folder))}"),
+        for_print=options.for_print,
+        with_photos=options.with_photos,
         workers=workers,
         progress=progress,
     )
 
 
-def _load_photo(photo_hash: str, path: str, least_long_side: int) -> DecodedPhoto:
-    del photo_hash
-    return photos.decode(photos.read(Path(path)), longest_side=least_long_side)
+def _load_photo(row: FaceRow, least_long_side: int) -> DecodedPhoto:
+    return photos.decode(photos.read(Path(row.path)), longest_side=least_long_side)
+
+
+def _questions(library: Library, rows: Mapping[int, FaceRow]) -> list[SheetQuestion]:
+    """Return the suggestions with the faces to look at, those that cannot be shown left out."""
+    found = []
+    for each in suggestions(library, limit=QUESTIONS):
+        faces = [rows[face] for face in each.faces[:LOOKED_AT] if face in rows]
+        others = [rows[face] for face in each.others[:LOOKED_AT] if face in rows]
+        if faces:
+            needs_name = each.kind is Kind.NAME
+            found.append(
+                SheetQuestion(each.number, each.words, faces, others, each.person, needs_name, len(each.faces))
+            )
+    return found
 
 
 def with_distances(rows: list[FaceRow], embeddings: FloatArray) -> list[FaceRow]:
