@@ -17,7 +17,7 @@ LEVELS = (
         "walking",
         "photos", "video", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
-        "thumbnails", "sheet_plan", "sheet_pages", "regions", "embedded",
+        "thumbnails", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
     },
     {"models", "store", "contact_sheet", "tables", "metadata"},
     {"pipeline"},

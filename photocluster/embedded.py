@@ -1,0 +1,203 @@
+"""Where the files of photos and videos keep an XMP packet, and how a HEIF is to be turned.
+
+Nothing is decoded: headers are read, by Pillow where it knows the format. What it does not know (RAW, video, JPEG XL)
+is searched for a packet, as the specification provides for (XMP part 1, 7.3: packets can be found by scanning).
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from photocluster.errors import UnreadableFile
+
+_JPEG_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
+_PACKETS = ((b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<x:xapmeta", b"</x:xapmeta>"))
+LONGEST_PACKET = 64 * 2**20
+"""Bytes of a packet that are looked at; a packet with an edit history and masks has a few million."""
+
+
+def packets(path: Path) -> list[bytes]:
+    """Return the XMP packets that a file holds: none, one, or the main one and what a JPEG keeps as its extension.
+
+    Raises
+    ------
+    UnreadableFile
+        The file cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            picture = _header(file)
+            if picture is None:
+                return _scanned(file)
+            with picture:
+                return _of_picture(picture)
+    except (OSError, ValueError) as error:
+        raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def orientation(path: Path) -> int:
+    """Return how the stored picture is to be turned: of a HEIF or AVIF by its container, else by EXIF; 1 if unknown."""
+    with suppress(OSError, ValueError), path.open("rb") as file:
+        head = file.read(12)
+        if head[4:8] == b"ftyp":
+            return _container_orientation(path)
+        file.seek(0)
+        picture = _header(file)
+        if picture is not None:
+            with picture, suppress(Exception):  # EXIF has as many damages as writers
+                value = picture.getexif().get(0x0112)
+                return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    return 1
+
+
+def size(path: Path) -> tuple[int, int] | None:
+    """Return width and height of the upright picture in pixels, or None where Pillow does not know the format."""
+    with suppress(OSError, ValueError), path.open("rb") as file:
+        picture = _header(file)
+        if picture is not None:
+            with picture:
+                width, height = picture.size
+                turned = picture.format != "HEIF" and orientation(path) >= 5
+                return (height, width) if turned else (width, height)
+    return None
+
+
+def _header(file: Any) -> Any:
+    """Return Pillow's picture with its header read, or None. Not by `Image.open`, which refuses large pictures."""
+    from PIL import Image
+
+    prefix = file.read(16)
+    file.seek(0)
+    Image.init()
+    for plugin, accept in Image.OPEN.values():
+        if accept is not None and accept(prefix) is True:
+            with suppress(SyntaxError, IndexError, TypeError, KeyError, struct.error):
+                return plugin(file, "")
+            file.seek(0)
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"}:
+        return _heif(file)
+    return None
+
+
+def _heif(file: Any) -> Any:
+    try:
+        from pillow_heif import HeifImageFile
+
+        return HeifImageFile(io.BytesIO(file.read()))  # type: ignore[no-untyped-call]
+    except (ImportError, SyntaxError, ValueError, RuntimeError):
+        file.seek(0)
+        return None
+
+
+def _of_picture(picture: Any) -> list[bytes]:
+    if picture.format == "PNG":
+        with suppress(Exception):  # the packet may stand behind the pixels; what was read before a damage counts
+            picture.load()
+    main = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
+    found = [main.encode() if isinstance(main, str) else main] if main else []
+    parts: dict[bytes, dict[int, bytes]] = {}
+    for marker, data in getattr(picture, "applist", ()):
+        if marker == "APP1" and data.startswith(_JPEG_EXTENSION) and len(data) > len(_JPEG_EXTENSION) + 40:
+            body = data[len(_JPEG_EXTENSION) :]
+            parts.setdefault(body[:32], {})[int.from_bytes(body[36:40], "big")] = body[40:]
+    for guid, pieces in parts.items():
+        if found and guid in found[0]:  # an extension belongs to the packet that names it
+            found.append(b"".join(piece for _, piece in sorted(pieces.items())))
+    return found
+
+
+def _scanned(file: Any) -> list[bytes]:
+    if not file.seek(0, io.SEEK_END):
+        return []
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for begin, end in _PACKETS:
+            start = content.find(begin)
+            stop = content.find(end, start, start + LONGEST_PACKET) if start >= 0 else -1
+            if stop >= 0:
+                return [content[start : stop + len(end)]]
+    return []
+
+
+def _container_orientation(path: Path) -> int:
+    """Return what `irot` and `imir` of the primary item say, as the EXIF orientation of the same effect."""
+    meta = next((body for kind, body in _boxes(_head(path)) if kind == b"meta"), None)
+    if meta is None:
+        return 1
+    boxes = dict(_boxes(meta[4:]))
+    primary = boxes.get(b"pitm", b"")
+    properties = dict(_boxes(boxes.get(b"iprp", b"")))
+    known = list(_boxes(properties.get(b"ipco", b"")))
+    if len(primary) < 6 or b"ipma" not in properties:
+        return 1
+    item = int.from_bytes(primary[4:6] if primary[0] == 0 else primary[4:8], "big")
+    turn = 1
+    for number in _associated(properties[b"ipma"], item):
+        kind, body = known[number - 1] if 0 < number <= len(known) else (b"", b"")
+        if kind == b"irot" and body:
+            turn = _then(turn, (1, 8, 3, 6)[body[0] & 3])  # quarters, anticlockwise
+        elif kind == b"imir" and body:
+            turn = _then(turn, 2 if body[0] & 1 else 4)  # about the vertical axis: left and right change places
+    return turn
+
+
+def _head(path: Path) -> bytes:
+    """Return the boxes of a file up to the pixels."""
+    with path.open("rb") as file:
+        found = b""
+        while len(head := file.read(8)) == 8 and len(found) < LONGEST_PACKET:
+            length = int.from_bytes(head[:4], "big")
+            if head[4:] == b"mdat" or length < 8:
+                break
+            found += head + file.read(min(length - 8, LONGEST_PACKET))
+    return found
+
+
+def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + 8 <= len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        if length < 8:
+            return
+        yield content[at + 4 : at + 8], content[at + 8 : at + length]
+        at += length
+
+
+def _associated(body: bytes, item: int) -> list[int]:
+    """Return the numbers (from 1) of an item's properties, in the order in which they are applied; ISO 23008-12."""
+    version, wide = body[0], body[3] & 1
+    at, id_size, entry = 8, 2 if version < 1 else 4, 2 if wide else 1
+    for _ in range(int.from_bytes(body[4:8], "big")):
+        this = int.from_bytes(body[at : at + id_size], "big")
+        count = body[at + id_size]
+        at += id_size + 1
+        numbers = [int.from_bytes(body[i : i + entry], "big") for i in range(at, at + count * entry, entry)]
+        at += count * entry
+        if this == item:
+            return [number & (0x7FFF if wide else 0x7F) for number in numbers]
+    return []
+
+
+_CORNERS = {
+    1: (0, 1, 2, 3),
+    2: (1, 0, 3, 2),
+    3: (3, 2, 1, 0),
+    4: (2, 3, 0, 1),
+    5: (0, 2, 1, 3),
+    6: (2, 0, 3, 1),
+    7: (3, 1, 2, 0),
+    8: (1, 3, 0, 2),
+}
+"""Per orientation: which corner of the stored picture (top left, top right, bottom left, bottom right) becomes the top
+left, top right, bottom left, bottom right of the upright one."""
+
+
+def _then(first: int, second: int) -> int:
+    """Return the orientation that has the effect of one and then another."""
+    corners = tuple(_CORNERS[first][corner] for corner in _CORNERS[second])
+    return next(turn for turn, known in _CORNERS.items() if known == corners)
