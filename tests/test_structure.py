@@ -19,7 +19,7 @@ LEVELS = (
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
     },
-    {"models", "store", "contact_sheet", "tables", "metadata"},
+    {"models", "store", "contact_sheet", "tables", "metadata", "foreign"},
     {"pipeline"},
     {"cli", "review", "__main__", "__init__"},
 )  # fmt: skip
