@@ -5,6 +5,7 @@
     PhotoclusterError                 exit code 1
     +-- UsageError                    2  the request cannot be meant (unknown cluster, person, option value)
     |   +-- UnknownName               2  names the nearest matches
+    |   +-- Outdated                  2  what was shown to the user is different by now
     +-- PhotoError                       one photo; a line in the scan's report, never the end of it
     |   +-- UnreadableFile               the file cannot be opened or read
     |   +-- UndecodablePhoto             the content is damaged, or of no known format
@@ -42,6 +43,10 @@ class UsageError(PhotoclusterError):
 
 class UnknownName(UsageError):
     """No person or cluster goes by that name or number; the message lists the nearest ones."""
+
+
+class Outdated(UsageError):
+    """What the user saw when deciding is different by now; nothing was changed."""
 
 
 class PhotoError(PhotoclusterError):

@@ -178,18 +178,30 @@ def suggest(scene: Scene, *, limit: int, shift: float = 0.0) -> list[Question]:
     shift
         See `probability`.
     """
+    return survey(scene, limit=limit, shift=shift).questions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """The questions worth most, and `values` (q,) float64: what each question is worth, of all that could be asked."""
+
+    questions: list[Question]
+    values: NDArray[np.float64]
+
+
+def survey(scene: Scene, *, limit: int, shift: float = 0.0) -> Survey:
+    """Return what `suggest` returns, and how much there is to ask in all."""
     groups = _Groups(scene)
     asked = [*_about_persons(scene, groups, shift), *_about_pairs(scene, groups, shift), *_about_names(scene, groups)]
     asked.sort(key=lambda ask: (-ask.value, ask.kind, ask.group))
-    questions: list[Question] = []
+    chosen: list[_Ask] = []
     taken: set[int] = set()
     for ask in asked:
-        if len(questions) == limit:
-            break
         if not taken & {ask.group, ask.other}:
             taken |= {ask.group, ask.other} - {NOBODY}
-            questions.append(_question(scene, groups, ask))
-    return questions
+            chosen.append(ask)
+    values = np.array([ask.value for ask in chosen], dtype=np.float64)
+    return Survey([_question(scene, groups, ask) for ask in chosen[:limit]], values)
 
 
 @dataclass(frozen=True, slots=True)

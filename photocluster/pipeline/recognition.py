@@ -7,7 +7,7 @@ doing it twice changes nothing.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,20 +93,21 @@ class Word:
     names: dict[int, str]
 
 
-def read_word(library: Library) -> Word:
-    """Return what the user and imports said of the living faces."""
-    faces, photos = library.faces.photos()
+def read_word(library: Library, beside: Collection[int] | None = None) -> Word:
+    """Return what the user and imports said of the living faces, or of those of the photos that show some faces."""
+    faces, photos = library.faces.photos(beside)
     photo_of = dict(zip(faces.tolist(), photos.tolist(), strict=True))
+    asked = None if beside is None else photo_of
     said = {
         face: a.person
-        for face, a in sorted(library.names.assignments().items())
+        for face, a in sorted(library.names.assignments(asked).items())
         if a.source is not Source.PROPAGATED and face in photo_of
     }
     taken: defaultdict[int, set[int]] = defaultdict(set)
     for face, person in said.items():
         taken[photo_of[face]].add(person)
-    rejected = [(face, person) for face, person in library.names.rejections() if face in photo_of]
-    return Word(said, photo_of, taken, rejected, {info.id: info.name for info in library.names.persons()})
+    rejected = [(face, person) for face, person in library.names.rejections(asked) if face in photo_of]
+    return Word(said, photo_of, taken, rejected, library.names.names())
 
 
 def known_people(library: Library, word: Word, comparing: Comparing) -> People:

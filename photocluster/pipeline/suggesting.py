@@ -7,18 +7,19 @@ one event.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from photocluster.errors import UnknownName, UsageError
+from photocluster.errors import Outdated, UnknownName, UsageError
 from photocluster.pipeline.clusters import joined
 from photocluster.pipeline.recognition import read_word
 from photocluster.records import FaceRow, Source
 from photocluster.store import Decision, IgnoredKind, Library, clean_name
-from photocluster.suggestions import SAMPLES, Kind, Question, Scene, learned_shift, suggest
+from photocluster.suggestions import SAMPLES, Kind, Question, Scene, learned_shift, survey
 
 LIMIT = 20
 """Questions shown at a time: about a minute's work."""
@@ -36,6 +37,7 @@ class Answer(StrEnum):
     YES = "yes"
     NO = "no"
     NOT_A_FACE = "not-a-face"
+    IGNORE = "ignore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Suggestion:
         What is asked.
     cluster, other_cluster
         The clusters that the faces are of; None for a single face.
-    person
+    person, person_id
         Who the faces may be, or None.
     faces, others
         Face ids: at stake, and of the other side, the most typical first.
@@ -67,6 +69,7 @@ class Suggestion:
     cluster: int | None
     other_cluster: int | None
     person: str | None
+    person_id: int | None
     faces: tuple[int, ...]
     others: tuple[int, ...]
     distance: float | None
@@ -85,28 +88,43 @@ class AnswerReport:
     words: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Agenda:
+    """What there is to ask: the questions worth most, and `values` (q,) of all, in faces named, most first."""
+
+    suggestions: list[Suggestion]
+    values: np.ndarray[tuple[int], np.dtype[np.float64]]
+
+
 def suggestions(library: Library, *, limit: int = LIMIT) -> list[Suggestion]:
     """Return the questions that are worth most, and keep them under their numbers."""
-    faces, scene = _scene(library)
-    found = suggest(scene, limit=limit, shift=_shift(library))
-    membership = library.clusters.membership()
-    names = {info.id: info.name for info in library.names.persons()}
-    result = [_suggestion(number, q, faces.tolist(), membership, names) for number, q in enumerate(found, 1)]
-    ids = {name: person for person, name in names.items()}
-    library.questions.show(
-        [
-            {
-                "kind": s.kind.value,
-                "person": None if s.person is None else ids[s.person],
-                "faces": s.faces,
-                "others": s.others,
-                "probability": round(s.probability, 4),
-                "words": s.words,
-            }
-            for s in result
-        ]
-    )
+    result = agenda(library, limit=limit).suggestions
+    library.questions.show([as_stored(s) for s in result])
     return result
+
+
+def agenda(library: Library, *, limit: int = LIMIT) -> Agenda:
+    """Return the questions that are worth most; what the numbers of those shown last mean stays as it is."""
+    faces, scene = _scene(library)
+    found = survey(scene, limit=limit, shift=_shift(library))
+    membership = library.clusters.membership()
+    names = library.names.names()
+    return Agenda(
+        [_suggestion(number, q, faces.tolist(), membership, names) for number, q in enumerate(found.questions, 1)],
+        found.values,
+    )
+
+
+def as_stored(suggestion: Suggestion) -> dict[str, Any]:
+    """Return a question as it is kept, for `answer_question`."""
+    return {
+        "kind": suggestion.kind.value,
+        "person": suggestion.person_id,
+        "faces": list(suggestion.faces),
+        "others": list(suggestion.others),
+        "probability": round(suggestion.probability, 4),
+        "words": suggestion.words,
+    }
 
 
 def _scene(library: Library) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Scene]:
@@ -157,9 +175,9 @@ def _shift(library: Library) -> float:
     answers = [event.arguments for event in library.history.events() if event.kind == EVENT and event.in_force]
     return learned_shift(
         [
-            (float(a["probability"]), a["answer"] == Answer.YES)
+            (float(a["probability"]), a["answer"] == Answer.YES and not (a["question"] == Kind.PERSON and a["name"]))
             for a in answers
-            if a["question"] != Kind.NAME and a["answer"] != Answer.NOT_A_FACE
+            if a["question"] != Kind.NAME and a["answer"] in {Answer.YES, Answer.NO}
         ]
     )
 
@@ -186,6 +204,7 @@ def _suggestion(
         cluster,
         other,
         person,
+        None if person is None else question.person,
         tuple(own),
         tuple(others),
         question.distance,
@@ -231,8 +250,41 @@ def answer(
     if number not in shown:
         listed = f"; those shown last are 1 to {max(shown)}" if shown else ""
         raise UnknownName(f"there is no suggestion {number}{listed}. See: photocluster suggest")
-    question = shown[number]
+    return answer_question(library, shown[number], said, number=number, name=name, dry_run=dry_run)
+
+
+def answer_question(
+    library: Library,
+    question: dict[str, Any],
+    said: Answer,
+    *,
+    number: int = 0,
+    name: str | None = None,
+    without: Collection[int] = (),
+    dry_run: bool = False,
+) -> AnswerReport:
+    """Answer a question that `as_stored` gave, whatever was asked since.
+
+    Parameters
+    ----------
+    question, said, name
+        As of `answer`.
+    number
+        Under which it was shown; 0 if under none.
+    without
+        Faces of the question that the answer is not about.
+
+    Raises
+    ------
+    Outdated
+        The question is void by now.
+    UsageError
+        The answer needs a name.
+    """
     faces, others = _still_open(library, number, question)
+    faces, others = ([face for face in side if face not in set(without)] for side in (faces, others))
+    if not faces or (not others and question["kind"] == Kind.PAIR):
+        raise UsageError(f'"{question["words"]}" has no faces left to answer for')
     if said is Answer.YES and question["kind"] == Kind.NAME and name is None:
         raise UsageError(f'"{question["words"]}" needs a name: photocluster accept {number} --name "NAME"')
     arguments = {
@@ -259,13 +311,14 @@ def is_open(library: Library, number: int) -> bool:
 
 def _still_open(library: Library, number: int, question: dict[str, Any]) -> tuple[list[int], list[int]]:
     """Return the faces, and those of the other side, of which the user said nothing since the question was shown."""
-    word = read_word(library)
+    word = read_word(library, [*question["faces"], *question["others"]])
     alive = {face for face in question["faces"] if face in word.photo_of and face not in word.said}
     others = [face for face in question["others"] if face in word.photo_of]
     again = "see what is open now with: photocluster suggest"
+    which = f'suggestion {number} ("{question["words"]}")' if number else f'"{question["words"]}"'
     if question["kind"] == Kind.PERSON:
         if question["person"] not in word.names:
-            raise UsageError(f'suggestion {number} ("{question["words"]}") is void: that person is gone; {again}')
+            raise Outdated(f"{which} is void: that person is gone; {again}")
         refused = {face for face, person in word.rejected if person == question["person"]}
         alive -= refused
     if question["kind"] == Kind.PAIR:
@@ -274,7 +327,7 @@ def _still_open(library: Library, number: int, question: dict[str, Any]) -> tupl
         if {(min(a, b), max(a, b)) for a in question["faces"][:TOLD] for b in question["others"][:TOLD]} & said:
             alive = set()
     if not alive or (question["kind"] == Kind.PAIR and not others):
-        raise UsageError(f'suggestion {number} ("{question["words"]}") is void: it has been answered since; {again}')
+        raise Outdated(f"{which} is void: it has been answered since; {again}")
     return [face for face in question["faces"] if face in alive], others
 
 
@@ -288,14 +341,15 @@ def _apply(
     name: str | None,
 ) -> str:
     kind, count = Kind(question["kind"]), f"{len(faces):,} face{'s' if len(faces) != 1 else ''}"
-    if said is Answer.NOT_A_FACE:
+    if said in {Answer.NOT_A_FACE, Answer.IGNORE}:
+        kind_of = IgnoredKind.NOT_A_FACE if said is Answer.NOT_A_FACE else IgnoredKind.STRANGER
         for face in faces:
-            decision.ignore(face, IgnoredKind.NOT_A_FACE.value)
-        return f"{count} left out: no faces"
+            decision.ignore(face, kind_of.value)
+        return f"{count} left out: {'no faces' if said is Answer.NOT_A_FACE else 'nobody to name'}"
     if said is Answer.YES and (name is not None or kind is Kind.PERSON):
         person = decision.person(clean_name(name)) if name is not None else question["person"]
         named = _name(library, decision, [*faces, *(others if kind is Kind.PAIR else [])], person)
-        return f"{library.names.person(person).name}: {named:,} faces named"
+        return f"{library.names.person(person).name}: {named:,} face{'s' if named != 1 else ''} named"
     if said is Answer.YES:
         decision.put("pair", {"face": min(faces[0], others[0]), "other": max(faces[0], others[0]), "same": 1})
         return "one person; they are one cluster from the next run of photocluster cluster on"
@@ -320,7 +374,7 @@ def _refuse(decision: Decision, kind: Kind, faces: list[int], others: list[int],
 
 def _name(library: Library, decision: Decision, faces: list[int], person: int) -> int:
     """Name faces, at most one a photo; return how many."""
-    word = read_word(library)
+    word = read_word(library, faces)
     named = 0
     for face in faces:
         photo = word.photo_of[face]

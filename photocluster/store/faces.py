@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ other photo does not show still does."""
 LIVE = f"{CURRENT} AND NOT EXISTS (SELECT 1 FROM ignored WHERE ignored.face = face.id)"
 """A face lives if it counts and the user did not say to ignore it."""
 
+_BESIDE = "AND face.photo IN (SELECT photo FROM face WHERE id IN (SELECT value FROM json_each(?)))"
+
 
 class Faces:
     """The faces of a library, read-only."""
@@ -77,19 +80,23 @@ class Faces:
         query = f"SELECT {_FACE_COLUMNS} FROM {_FACE_TABLES} WHERE {where} ORDER BY face.id"
         return [_face_row(row) for row in self._database.execute(query, values)]
 
-    def photos(self) -> tuple[IntArray, IntArray]:
+    def photos(self, beside: Collection[int] | None = None) -> tuple[IntArray, IntArray]:
         """Return the ids (n,) int64 of the living faces, ascending, and a number (n,) int64 of the picture of each.
 
         The picture is the photo, by its id, or one frame of a video, by a number above all ids: a person may appear in
         many frames of one video, and once in each. Faces of a photo in which one person may appear twice (a mirror, a
         collage) each have a negative number of their own instead: that photo tells nobody apart.
+
+        With `beside`, only the faces of the photos that show one of these are returned.
         """
+        few = "" if beside is None else _BESIDE
+        values = () if beside is None else (json.dumps(sorted(beside)),)
         query = f"""
             SELECT face.id, CASE WHEN mirror.photo IS NULL THEN photo.id ELSE -1 - face.id END
             FROM face JOIN photo ON photo.id = face.photo LEFT JOIN mirror ON mirror.photo = photo.hash
-            WHERE {LIVE} ORDER BY face.id
+            WHERE {LIVE} {few} ORDER BY face.id
         """
-        pairs = np.array(self._database.execute(query).fetchall(), dtype=np.int64).reshape(-1, 2)
+        pairs = np.array(self._database.execute(query, values).fetchall(), dtype=np.int64).reshape(-1, 2)
         faces, pictures = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         filmed, moments, _ = self._filmed()
         rows = np.flatnonzero(np.isin(faces, filmed) & (pictures >= 0))
@@ -133,6 +140,10 @@ class Faces:
         )
         found = self._database.execute(query).fetchall()
         return np.array([row[0] for row in found], dtype=np.float32), [row[1] for row in found]
+
+    def several(self, faces: Collection[int]) -> list[FaceRow]:
+        """Return the rows of some faces by face id, ignored ones too; what is not there (any more) is left out."""
+        return self._face_rows("face.id IN (SELECT value FROM json_each(?))", (json.dumps(sorted(faces)),))
 
     def with_words(self) -> list[FaceRow]:
         """Return the faces of which the user or an import said something, by face id; of replaced photos too."""
