@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from browsing import axe, browser  # noqa: F401  fixtures
-from making import FakeAnalyser
+from making import FakeAnalyser, scan_in_this_process
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,7 +36,7 @@ def data() -> Path:
 @pytest.fixture
 def fake_analyser(monkeypatch) -> type[FakeAnalyser]:
     """Have scans look for faces with `making.FakeAnalyser`, in pictures that `making.picture` writes."""
-    monkeypatch.setattr("photocluster.pipeline.scanning.Analyser", FakeAnalyser)
+    scan_in_this_process(monkeypatch, FakeAnalyser)
     monkeypatch.setattr(FakeAnalyser, "analysed", 0)
     return FakeAnalyser
 

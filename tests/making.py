@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from photocluster.pipeline.working import work_on
 from photocluster.records import Box, DecodedPhoto, Detection, Face, PhotoFacts, Quality, Recipe
 from photocluster.store import FileState, Library, ScannedFile
 
@@ -105,3 +106,27 @@ class FakeAnalyser:
                 vector = (vector / np.linalg.norm(vector)).astype(np.float32)
                 found.append(face(vector, left=left, top=0, side=SLOT))
         return found
+
+
+class InThisProcess:
+    """Stands for `crew.Worker` without a process: a test sees and replaces what happens in the work on a file."""
+
+    retired = False
+
+    def __init__(self, make_analyser, options) -> None:
+        self.analyser, self.options = make_analyser(), options
+
+    def work(self, file, desk, _timeout):
+        return work_on(file, self.analyser, desk, self.options)
+
+    def hurry(self, seconds) -> None:
+        """Nothing: what runs in a thread ends by itself."""
+
+    def kill(self) -> None:
+        """Nothing is there to be killed."""
+
+
+def scan_in_this_process(monkeypatch, analyser) -> None:
+    """Have scans look for faces with `analyser` in place of the real one, and work in this process."""
+    monkeypatch.setattr("photocluster.pipeline.scanning.Analyser", analyser)
+    monkeypatch.setattr("photocluster.pipeline.crew.Worker", InThisProcess)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import RECIPE, FakeAnalyser, face, picture, scanned, unit_vector
+from making import RECIPE, FakeAnalyser, face, picture, scan_in_this_process, scanned, unit_vector
 
 from photocluster.errors import StoreVersion, UsageError
 from photocluster.pipeline.backup import backup, collect, read_backup
@@ -302,6 +302,7 @@ def test_names_of_celeb5_come_back_under_other_detector_settings(data, tmp_path,
         plain(self, mirror=mirror)
         self.detector = models.Detector(sizes=(640,), threshold=0.6)
 
+    scan_in_this_process(monkeypatch, analysis.Analyser)
     monkeypatch.setattr(analysis.Analyser, "__init__", other)
     monkeypatch.setattr(models, "DETECTION_SIZES", (640,))
     monkeypatch.setattr(models, "DETECTION_THRESHOLD", 0.6)

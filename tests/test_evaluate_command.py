@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import scan_in_this_process
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, roc_auc_score
 
@@ -84,7 +85,7 @@ def draw(path, *faces):
 @pytest.fixture(autouse=True)
 def drawn(monkeypatch, request):
     if "slow" not in request.keywords:
-        monkeypatch.setattr(scanning, "Analyser", DrawnFaces)
+        scan_in_this_process(monkeypatch, DrawnFaces)
     DrawnFaces.photos = 0
     return DrawnFaces
 

@@ -13,7 +13,7 @@ from decision_model import Model
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from making import FakeAnalyser, picture
+from making import FakeAnalyser, picture, scan_in_this_process
 from PIL import Image, PngImagePlugin
 
 from photocluster.errors import UsageError
@@ -48,7 +48,7 @@ class Decisions(RuleBasedStateMachine):
     @initialize()
     def make(self):
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("photocluster.pipeline.scanning.Analyser", FakeAnalyser)
+        scan_in_this_process(self.patch, FakeAnalyser)
         self.folder = Path(tempfile.mkdtemp())
         self.photos = self.folder / "photos"
         self.written = 0

@@ -691,7 +691,7 @@ def test_faces_that_were_not_to_be_propagated_stay_without_names(scan, album, li
 SLOW_SCAN = """
 import sys, time
 sys.path.insert(0, {tests!r})
-from making import FakeAnalyser
+from making import FakeAnalyser, InThisProcess
 import photocluster.pipeline.scanning as scanning
 
 class Slow(FakeAnalyser):
@@ -700,7 +700,8 @@ class Slow(FakeAnalyser):
         print("face", flush=True)
         return super().faces(decoded, watch)
 
-scanning.Analyser = Slow
+from photocluster.pipeline import crew
+scanning.Analyser, crew.Worker = Slow, InThisProcess
 from photocluster.cli import main
 main(["scan", {album!r}, "--workers", "1"])
 """
@@ -823,7 +824,7 @@ def test_another_recipe_is_refused_before_anything_is_read(scan, album, calls):
 def test_large_photos_are_decoded_one_at_a_time(scan, album, monkeypatch):
     for number in range(8):
         picture(album / f"{number}.png", 1 + number)
-    monkeypatch.setattr(scanning, "PARALLEL_PIXELS", 100)
+    monkeypatch.setattr("photocluster.pipeline.working.PARALLEL_PIXELS", 100)
     original = photos.decode
     at_work, most = [0], [0]
 

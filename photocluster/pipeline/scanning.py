@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from photocluster import photos
-from photocluster.errors import Interrupted, PhotoError, PhotoTooLarge, StoreBusy, UnreadableFile, UsageError
-from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch, recipe
+from photocluster.errors import Interrupted, StoreBusy, UsageError
+from photocluster.pipeline.analysis import Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
+from photocluster.pipeline.crew import Crew
 from photocluster.pipeline.recognition import PropagationReport, propagate
 from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
-from photocluster.records import DecodedPhoto
+from photocluster.pipeline.working import Worked, WorkOptions
 from photocluster.store import FileState, Library, ScannedFile
 from photocluster.walking import FoundFile, WalkProblem, walk
 
@@ -38,12 +38,9 @@ BUSY_TRIES = 6
 """Commits in a row that may find another process writing (each waits for `database.BUSY_SECONDS`) before the scan gives
 up: a minute. The photos wait in memory until then."""
 
-NEVER = -1
-"""Stands for the modification time of a file that could not be read: it is tried again at each scan."""
-
-PARALLEL_PIXELS = 24_000_000
-"""Photos with more pixels (as `photos.decode` counts them) are decoded one at a time: else a computer with many cores
-could need half a gigabyte for each. Most cameras have 24 million, or fewer."""
+TIMEOUT = 120.0
+"""Seconds that reading a file may take, and then the work on it: the largest photo that is read, of 512 MB, takes 50
+over a slow network (10 MB/s), and the slowest decode that the limits allow takes about 10 on an old core."""
 
 QUEUE = 4
 """Photos in work or waiting for each worker: enough that none idles while a slow photo is stored first."""
@@ -93,11 +90,15 @@ class ScanReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanOptions:
-    """How to scan: see `photocluster scan --help`. `workers` None is one for each core that the process may use."""
+    """How to scan: see `photocluster scan --help`.
+
+    `workers` None is one for each core that the process may use; `timeout` is in seconds.
+    """
 
     exclude: tuple[str, ...] = ()
     hidden: bool = False
     workers: int | None = None
+    timeout: float = TIMEOUT
     retry_failed: bool = False
     propagate: bool = True
     mirror: bool = True
@@ -153,7 +154,6 @@ class _Scan:
         self.started = time.monotonic()
         self.found = self.done = 0
         self.walked = False
-        self.large = threading.Lock()
 
     def run(self, roots: Sequence[Path]) -> ScanReport:
         try:
@@ -169,13 +169,13 @@ class _Scan:
 
     def _read(self, roots: Sequence[Path]) -> None:
         """Work on all files that are new or changed; when interrupted, end and store what has begun."""
-        pending: deque[Future[tuple[ScannedFile | None, Stopwatch]]] = deque()
-        analyser: Analyser | None = None
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="photocluster") as pool:
+        pending: deque[Future[Worked]] = deque()
+        make_analyser = partial(Analyser, mirror=self.options.mirror)
+        crew = Crew(make_analyser, WorkOptions(), is_known=self.known.__contains__, timeout=self.options.timeout)
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="photocluster") as pool, crew:
             try:
                 for file in self._files_to_read(roots):
-                    analyser = analyser or Analyser(mirror=self.options.mirror)
-                    pending.append(pool.submit(self._work, file, analyser))
+                    pending.append(pool.submit(crew.work, file))
                     while len(pending) > QUEUE * self.workers or (pending and pending[0].done()):
                         self._take(pending)
                 self.walked = True
@@ -186,12 +186,16 @@ class _Scan:
                 self.progress = _silent  # so that nothing of the caller's comes in between
                 for future in pending:
                     future.cancel()
+                crew.hurry()
                 try:
                     while pending:
                         self._take(pending)
                 finally:
                     self._commit()
                 raise
+            finally:
+                for future in pending:
+                    future.cancel()
 
     def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile]:
         """Walk; count what is unchanged, yield the rest."""
@@ -219,57 +223,15 @@ class _Scan:
         if self.done % 256 == 0:
             self._tell()
 
-    def _work(self, file: FoundFile, analyser: Analyser) -> tuple[ScannedFile | None, Stopwatch]:
-        """Read one file and find its faces; runs in a worker, raises nothing. None: the file has vanished meanwhile.
-
-        Size and time are those of before the reading: a file that changes meanwhile differs from them at the next scan.
-        """
-        watch = Stopwatch()
-        watch.start()
-        mtime = file.mtime_ns
-        try:
-            if not photos.sniff(file.path):
-                return ScannedFile(file.path, file.size, mtime, FileState.OTHER), watch
-            content = photos.read(file.path)
-            digest = photos.content_hash(content)
-            watch.stop("read")
-            if digest in self.known:
-                return ScannedFile(file.path, file.size, mtime, FileState.PHOTO, photo=digest), watch
-            decoded = self._decode(content)
-            watch.stop("decode")
-            del content
-            faces = analyser.faces(decoded, watch)
-            return ScannedFile(file.path, file.size, mtime, FileState.PHOTO, digest, decoded.facts, faces), watch
-        except UnreadableFile as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return None, watch
-            reason, mtime = str(error), NEVER
-        except PhotoError as error:
-            reason = str(error)
-        except MemoryError:
-            reason, mtime = "not enough memory to work on it; free some, or scan with fewer --workers", NEVER
-        except Exception as error:
-            logger.debug("unexpected error on %s", file.path, exc_info=True)
-            reason = f"unexpected {type(error).__name__}: {error}"
-        reason = os.fsencode(reason.removeprefix(f"{file.path} ")).decode("utf-8", errors="backslashreplace")
-        return ScannedFile(file.path, file.size, mtime, FileState.FAILED, error=reason), watch
-
-    def _decode(self, content: bytes) -> DecodedPhoto:
-        try:
-            return photos.decode(content, longest_side=DECODE_SIDE, max_pixels=PARALLEL_PIXELS)
-        except PhotoTooLarge:
-            with self.large:
-                return photos.decode(content, longest_side=DECODE_SIDE)
-
-    def _take(self, pending: deque[Future[tuple[ScannedFile | None, Stopwatch]]]) -> None:
+    def _take(self, pending: deque[Future[Worked]]) -> None:
         """Put the first result into the batch; it leaves `pending` only when it is there."""
         if not pending[0].cancelled():
-            file, watch = pending[0].result()
+            worked = pending[0].result()
             self.done += 1
-            self._book(watch)
-            if file is not None:
-                self.batch.append(file)
-                self._count(file)
+            self._book(worked.seconds)
+            if worked.file is not None:
+                self.batch.append(worked.file)
+                self._count(worked.file)
         pending.popleft()
         if len(self.batch) >= self.commit_at or time.monotonic() - self.committed_at > BATCH_SECONDS:
             self._commit_or_wait()
@@ -310,7 +272,7 @@ class _Scan:
             self.library.photos.mark_seen(self.reappeared)
             self.reappeared = []
         watch.stop("store")
-        self._book(watch)
+        self._book(watch.seconds)
         self.busy, self.commit_at = 0, BATCH_PHOTOS
         self.committed_at = time.monotonic()
 
@@ -333,8 +295,8 @@ class _Scan:
             self.report.propagation = propagate(self.library, first_face=first_new_face)
         self.library.photos.end_scan(mount_points(here))
 
-    def _book(self, watch: Stopwatch) -> None:
-        for stage, seconds in watch.seconds.items():
+    def _book(self, stages: Mapping[str, float]) -> None:
+        for stage, seconds in stages.items():
             self.report.stages[stage] = self.report.stages.get(stage, 0.0) + seconds
 
     def _tell(self) -> None:
