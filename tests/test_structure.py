@@ -15,9 +15,9 @@ LEVELS = (
     {"errors", "records"},
     {
         "walking",
-        "photos", "video", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints",
+        "photos", "video", "tracking", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
-        "thumbnails", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
+        "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
     },
     {"models", "store", "contact_sheet", "tables", "metadata", "foreign"},
     {"pipeline"},
