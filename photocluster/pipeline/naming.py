@@ -80,7 +80,7 @@ def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool 
     said = library.names.assignments(faces)
     refused = {face for face, person in library.names.rejections(faces) if person == known}
     meant = pointed_at(found)
-    photos = set() if known is None else library.names.photos_named(known)
+    photos = set() if known is None else library.names.photos_named(known, faces)
     mirrors = library.names.mirrors()
     parts: dict[str, list[int]] = {"named": [], "already": [], "rejected": [], "same_photo": []}
     kept: list[tuple[int, str]] = []
@@ -108,7 +108,7 @@ def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool 
                 decision.assign(face, person, Source.USER)
     return LabelReport(
         decision.event,
-        name if known is None else library.names.person(known).name,
+        name if known is None else library.names.name(known),
         known is None and bool(parts["named"]),
         kept=tuple(sorted(kept)),
         **{part: tuple(sorted(faces)) for part, faces in parts.items()},
@@ -168,7 +168,7 @@ def reject(library: Library, targets: Sequence[str], name: str, *, dry_run: bool
     with library.names.decide("reject", {"targets": list(targets), "person": name}, dry_run=dry_run) as decision:
         for row in changed:
             decision.reject(row.face, person)
-    return _report(decision.event, library.names.person(person).name, rows, changed)
+    return _report(decision.event, library.names.name(person), rows, changed)
 
 
 def move(library: Library, targets: Sequence[str], name: str, *, dry_run: bool = False) -> FacesReport:

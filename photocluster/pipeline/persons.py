@@ -192,12 +192,12 @@ def merge_persons(library: Library, names: Sequence[str], *, force: bool = False
             f"they were named side by side in {len(twice)} photos, thus are different people ({shown}). If they are "
             "one, mark those photos (photocluster mirror PHOTO) or give --force"
         )
-    merged = [library.names.person(person).name for person in others]
+    merged = [library.names.name(person) for person in others]
     with library.names.decide("merge", {"persons": list(names)}, dry_run=dry_run) as decision:
         merging = _Merge(decision, into)
         for other in others:
             merging.take_in(other)
-        name = library.names.person(into).name
+        name = library.names.name(into)
     return MergeReport(decision.event, name, tuple(merged), merging.faces, merging.rejections, tuple(sorted(twice)))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from photocluster.errors import Outdated, UnknownName, UsageError
 from photocluster.pipeline.clusters import joined
-from photocluster.pipeline.recognition import read_word
+from photocluster.pipeline.recognition import Word, read_word
 from photocluster.records import FaceRow, Source
 from photocluster.store import Decision, IgnoredKind, Library, clean_name
 from photocluster.suggestions import SAMPLES, Kind, Question, Scene, learned_shift, survey
@@ -281,7 +281,22 @@ def answer_question(
     UsageError
         The answer needs a name.
     """
-    faces, others = _still_open(library, number, question)
+    with library.together():
+        return _answer(library, question, said, number=number, name=name, without=without, dry_run=dry_run)
+
+
+def _answer(
+    library: Library,
+    question: dict[str, Any],
+    said: Answer,
+    *,
+    number: int,
+    name: str | None,
+    without: Collection[int],
+    dry_run: bool,
+) -> AnswerReport:
+    word = _word_on(library, question)
+    faces, others = _still_open(library, word, number, question)
     faces, others = ([face for face in side if face not in set(without)] for side in (faces, others))
     if not faces or (not others and question["kind"] == Kind.PAIR):
         raise UsageError(f'"{question["words"]}" has no faces left to answer for')
@@ -296,22 +311,26 @@ def answer_question(
         "name": name,
     }
     with library.names.decide(EVENT, arguments, dry_run=dry_run) as decision:
-        words = _apply(library, decision, question, said, faces, others, name)
+        words = _apply(library, decision, word, question, said, faces, others, name)
     return AnswerReport(number, decision.event, tuple(faces), words)
 
 
 def is_open(library: Library, number: int) -> bool:
     """Return whether the question that was shown under a number can still be answered."""
     try:
-        _still_open(library, number, library.questions.shown()[number])
+        question = library.questions.shown()[number]
+        _still_open(library, _word_on(library, question), number, question)
     except UsageError:
         return False
     return True
 
 
-def _still_open(library: Library, number: int, question: dict[str, Any]) -> tuple[list[int], list[int]]:
+def _word_on(library: Library, question: dict[str, Any]) -> Word:
+    return read_word(library, [*question["faces"], *question["others"]])
+
+
+def _still_open(library: Library, word: Word, number: int, question: dict[str, Any]) -> tuple[list[int], list[int]]:
     """Return the faces, and those of the other side, of which the user said nothing since the question was shown."""
-    word = read_word(library, [*question["faces"], *question["others"]])
     alive = {face for face in question["faces"] if face in word.photo_of and face not in word.said}
     others = [face for face in question["others"] if face in word.photo_of]
     again = "see what is open now with: photocluster suggest"
@@ -334,6 +353,7 @@ def _still_open(library: Library, number: int, question: dict[str, Any]) -> tupl
 def _apply(
     library: Library,
     decision: Decision,
+    word: Word,
     question: dict[str, Any],
     said: Answer,
     faces: list[int],
@@ -348,14 +368,14 @@ def _apply(
         return f"{count} left out: {'no faces' if said is Answer.NOT_A_FACE else 'nobody to name'}"
     if said is Answer.YES and (name is not None or kind is Kind.PERSON):
         person = decision.person(clean_name(name)) if name is not None else question["person"]
-        named = _name(library, decision, [*faces, *(others if kind is Kind.PAIR else [])], person)
-        return f"{library.names.person(person).name}: {named:,} face{'s' if named != 1 else ''} named"
+        named = _name(word, decision, [*faces, *(others if kind is Kind.PAIR else [])], person)
+        return f"{library.names.name(person)}: {named:,} face{'s' if named != 1 else ''} named"
     if said is Answer.YES:
         decision.put("pair", {"face": min(faces[0], others[0]), "other": max(faces[0], others[0]), "same": 1})
         return "one person; they are one cluster from the next run of photocluster cluster on"
     _refuse(decision, kind, faces, others, question["person"])
     if kind is Kind.PERSON:
-        return f"{count}: not {library.names.person(question['person']).name}"
+        return f"{count}: not {library.names.name(question['person'])}"
     return "two people" if kind is Kind.PAIR else f"{count} left out: a stranger"
 
 
@@ -372,9 +392,8 @@ def _refuse(decision: Decision, kind: Kind, faces: list[int], others: list[int],
             decision.ignore(face, IgnoredKind.STRANGER.value)
 
 
-def _name(library: Library, decision: Decision, faces: list[int], person: int) -> int:
+def _name(word: Word, decision: Decision, faces: list[int], person: int) -> int:
     """Name faces, at most one a photo; return how many."""
-    word = read_word(library, faces)
     named = 0
     for face in faces:
         photo = word.photo_of[face]

@@ -98,7 +98,7 @@ class Faces:
         """
         pairs = np.array(self._database.execute(query, values).fetchall(), dtype=np.int64).reshape(-1, 2)
         faces, pictures = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
-        filmed, moments, _ = self._filmed()
+        filmed, moments, _ = self._filmed(None if beside is None else faces)
         rows = np.flatnonzero(np.isin(faces, filmed) & (pictures >= 0))
         if len(rows):
             pictures[rows] = pictures.max() + 1 + moments[np.searchsorted(filmed, faces[rows])]
@@ -116,9 +116,11 @@ class Faces:
             result[of_video] = tracks[np.searchsorted(filmed, faces[of_video])]
         return of_video, result
 
-    def _filmed(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Return the faces of videos, ascending, and the numbers of the frame and of the track (-1: none) of each."""
-        query = "SELECT id, photo, time, track FROM face WHERE time IS NOT NULL ORDER BY id"
+    def _filmed(self, among: IntArray | None = None) -> tuple[IntArray, IntArray, IntArray]:
+        """Return the faces of videos (among some), ascending, and the numbers of frame and track (-1: none) of each."""
+        few = "" if among is None else "AND id IN (SELECT value FROM json_each(?))"
+        values = () if among is None else (json.dumps(among.tolist()),)
+        query = f"SELECT id, photo, time, track FROM face WHERE time IS NOT NULL {few} ORDER BY id"
         frames: dict[tuple[int, float], int] = {}
         tracks: dict[tuple[int, int], int] = {}
         found = [
@@ -127,7 +129,7 @@ class Faces:
                 frames.setdefault((photo, time), len(frames)),
                 -1 if track is None else tracks.setdefault((photo, track), len(tracks)),
             )
-            for face, photo, time, track in self._database.execute(query)
+            for face, photo, time, track in self._database.execute(query, values)
         ]
         columns = np.array(found, dtype=np.int64).reshape(-1, 3).T
         return columns[0], columns[1], columns[2]

@@ -70,6 +70,9 @@ class Sighting:
     persons: frozenset[int]
 
 
+_EVERYBODY = "(SELECT id FROM person)"
+
+
 class _TriedOnly(Exception):
     """Rolls a transaction back that was only to show what it would do."""
 
@@ -82,22 +85,23 @@ class Names:
 
     def persons(self) -> list[PersonInfo]:
         """Return all persons, by name."""
-        return self._infos("", ())
+        return self._infos(_EVERYBODY)
 
     def person(self, person: int) -> PersonInfo:
         """Return one person by id."""
-        (info,) = self._infos("WHERE person.id = ?", (person,))
+        (info,) = self._infos("(:id)", {"id": person})
         return info
 
-    def _infos(self, where: str, values: Sequence[object]) -> list[PersonInfo]:
+    def _infos(self, persons: str, values: Mapping[str, object] | None = None) -> list[PersonInfo]:
         query = f"""
             SELECT person.id, person.name, count(*) FILTER (WHERE source = 'user'),
                 count(*) FILTER (WHERE source = 'imported'), count(*) FILTER (WHERE source = 'propagated'),
                 count(DISTINCT photo.id), person.born, person.note, person.hidden, cover.face
             FROM person LEFT JOIN cover ON cover.person = person.id
                 LEFT JOIN (assignment JOIN face ON face.id = assignment.face
-                JOIN photo ON photo.id = face.photo AND {LIVE}) ON assignment.person = person.id
-            {where} GROUP BY person.id ORDER BY person.key
+                JOIN photo ON photo.id = face.photo AND {LIVE} AND assignment.person IN {persons})
+                ON assignment.person = person.id
+            WHERE person.id IN {persons} GROUP BY person.id ORDER BY person.key
         """
         aliases: dict[int, list[str]] = {}
         for person, name in self._database.execute("SELECT person, name FROM alias ORDER BY key"):
@@ -112,13 +116,17 @@ class Names:
                 cover=cover,
             )
             for person, name, user, imported, propagated, photos, born, note, hidden, cover in self._database.execute(
-                query, values
+                query, values or {}
             )
         ]
 
+    def name(self, person: int) -> str:
+        """Return the name of a person by id."""
+        return str(self._database.execute("SELECT name FROM person WHERE id = ?", (person,)).fetchone()[0])
+
     def names(self) -> dict[int, str]:
         """Return person id -> name, without counting anything."""
-        return dict(self._database.execute("SELECT id, name FROM person ORDER BY key").fetchall())
+        return dict(self._database.execute("SELECT id, name FROM person").fetchall())
 
     def person_id(self, name: str) -> int | None:
         """Return the id of the person that goes by a name or alias, compared as `journal.name_key` says, or None."""
@@ -139,13 +147,15 @@ class Names:
         query = f"SELECT face, person FROM rejection {few} ORDER BY face, person"
         return self._database.execute(query, _listed(faces)).fetchall()
 
-    def photos_named(self, person: int) -> set[str]:
-        """Return the hashes of the photos in which a face carries a person's name by the user's or an import's word."""
+    def photos_named(self, person: int, beside: Collection[int]) -> set[str]:
+        """Return the hashes of those photos of some faces in which the user or an import named a face as a person."""
         query = (
-            "SELECT DISTINCT photo.hash FROM assignment JOIN face ON face.id = assignment.face "
-            f"JOIN photo ON photo.id = face.photo WHERE assignment.person = ? AND source != 'propagated' AND {LIVE}"
+            "SELECT DISTINCT photo.hash FROM face JOIN photo ON photo.id = face.photo "
+            "JOIN assignment ON assignment.face = face.id "
+            "WHERE face.photo IN (SELECT photo FROM face WHERE id IN (SELECT value FROM json_each(?))) "
+            f"AND +assignment.person = ? AND source != 'propagated' AND {LIVE}"
         )
-        return {row[0] for row in self._database.execute(query, (person,))}
+        return {row[0] for row in self._database.execute(query, (*_listed(beside), person))}
 
     def ignored(self) -> dict[int, IgnoredKind]:
         """Return face -> why it is left out, of all ignored faces, by face."""
