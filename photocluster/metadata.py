@@ -147,7 +147,8 @@ def _described(path: Path, contents: list[bytes], frame: Frame | None) -> Metada
     descriptions = [node for content in contents if (tree := parse(content)) is not None for node in top(tree)]
     mwg, applied = _mwg(descriptions)
     named = any(region.name and region.kind == FACE for region in mwg)
-    mp = [] if named else _mp(descriptions)
+    infos = [] if named else [info for node in descriptions for info in children(node, "MP:RegionInfo")]
+    mp = [region for info in infos for _, region in mp_regions(info)]
     tags = [tuple(tag.split("/")) for tag in _all(descriptions, "digiKam:TagsList")]
     tags += [tuple(tag.split("|")) for tag in _all(descriptions, "lr:hierarchicalSubject")]
     regions = (*mwg, *mp)
@@ -170,23 +171,30 @@ def _turns(regions: tuple[Region, ...], applied: tuple[float, float] | None, fra
 
 
 def _mwg(descriptions: list[Any]) -> tuple[list[Region], tuple[float, float] | None]:
-    found: list[Region] = []
-    applied: tuple[float, float] | None = None
-    for info in (prop for node in descriptions for prop in children(node, "mwg-rs:Regions")):
-        dimensions = next(iter(children(holder(info), "mwg-rs:AppliedToDimensions")), None)
-        if applied is None and dimensions is not None:
-            applied = _dimensions(dimensions)
-        for region_list in children(holder(info), "mwg-rs:RegionList"):
-            found += [_mwg_region(item, applied) for item in items(region_list)]
-    return found, applied
+    infos = [info for node in descriptions for info in children(node, "mwg-rs:Regions")]
+    sizes = (applied_to(info) for info in infos)
+    found = [region for info in infos for _, region in mwg_regions(info)]
+    return found, next((size for size in sizes if size is not None), None)
 
 
-def _dimensions(node: Any) -> tuple[float, float] | None:
-    try:
-        width, height = float(text(node, "stDim:w")), float(text(node, "stDim:h"))
-    except ValueError:
-        return None
-    return (width, height) if width > 0 and height > 0 else None
+def applied_to(info: Any) -> tuple[float, float] | None:
+    """Return width and height of `AppliedToDimensions`, or None where there are none."""
+    for node in children(holder(info), "mwg-rs:AppliedToDimensions"):
+        with suppress(ValueError):
+            width, height = float(text(node, "stDim:w")), float(text(node, "stDim:h"))
+            if width > 0 and height > 0:
+                return width, height
+    return None
+
+
+def mwg_regions(info: Any) -> list[tuple[Any, Region]]:
+    """Return the regions of an element `mwg-rs:Regions`, each with its own element."""
+    applied = applied_to(info)
+    return [
+        (item, _mwg_region(item, applied))
+        for region_list in children(holder(info), "mwg-rs:RegionList")
+        for item in items(region_list)
+    ]
 
 
 def _mwg_region(item: Any, applied: tuple[float, float] | None) -> Region:
@@ -198,14 +206,14 @@ def _mwg_region(item: Any, applied: tuple[float, float] | None) -> Region:
     return Region(text(item, "mwg-rs:Name"), text(item, "mwg-rs:Type") or FACE, box, "MWG")
 
 
-def _mp(descriptions: list[Any]) -> list[Region]:
-    return [
-        Region(text(item, "MPReg:PersonDisplayName"), FACE, from_mp_rectangle(text(item, "MPReg:Rectangle")), "MP")
-        for node in descriptions
-        for info in children(node, "MP:RegionInfo")
-        for regions in children(holder(info), "MPRI:Regions")
-        for item in items(regions)
-    ]
+def mp_regions(info: Any) -> list[tuple[Any, Region]]:
+    """Return the regions of an element `MP:RegionInfo`, each with its own element."""
+    return [(item, _mp_region(item)) for listed in children(holder(info), "MPRI:Regions") for item in items(listed)]
+
+
+def _mp_region(item: Any) -> Region:
+    box = from_mp_rectangle(text(item, "MPReg:Rectangle"))
+    return Region(text(item, "MPReg:PersonDisplayName"), FACE, box, "MP")
 
 
 def _all(descriptions: list[Any], name: str) -> list[str]:

@@ -11,7 +11,7 @@ belongs to the process and is not safe between threads, and they do not write HE
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 NAMESPACES = {
@@ -82,19 +82,17 @@ def children(node: Any, name: str) -> list[Any]:
 def text(node: Any, name: str) -> str:
     """Return a field of a structure as text, be it an attribute or an element; "" where there is none."""
     fields = holder(node)
-    value = fields.get(tag(name))
-    if value is None:
-        value = _value(next(iter(children(fields, name)), None))
-    return " ".join(value.split())
+    attribute = fields.get(tag(name))
+    return value(next(iter(children(fields, name)), None)) if attribute is None else " ".join(attribute.split())
 
 
-def _value(node: Any) -> str:
-    """Return an element's text; where it has qualifiers, that of its `rdf:value`."""
+def value(node: Any) -> str:
+    """Return an element's text, white space folded; where it has qualifiers, that of its `rdf:value`."""
     if node is None:
         return ""
     inner = holder(node)
-    value = inner.get(tag("rdf:value")) or inner.findtext(tag("rdf:value"))
-    return str(value if value is not None else node.text or "")
+    qualified = inner.get(tag("rdf:value")) or inner.findtext(tag("rdf:value"))
+    return " ".join(str(qualified if qualified is not None else node.text or "").split())
 
 
 def items(node: Any) -> list[Any]:
@@ -108,11 +106,168 @@ def _members(node: Any) -> Iterator[Any]:
             yield from children(array, "rdf:li")
 
 
+def lone_values(node: Any, name: str) -> list[str]:
+    """Return what a program wrote as a single value where a list belongs: an attribute, or an element with text."""
+    found = [node.get(tag(name), ""), *(value(prop) for prop in children(node, name) if not len(prop))]
+    return [" ".join(text.split()) for text in found if text.strip()]
+
+
 def values(node: Any, name: str) -> list[str]:
-    """Return the texts of a list, without empty ones; a program that wrote one value without a list is understood."""
-    lone = node.get(tag(name))
-    found = [lone] if lone else []
-    for prop in children(node, name):
-        members = items(prop)
-        found += [_value(member) for member in members] if members or len(prop) else [_value(prop)]
-    return [cleaned for value in found if (cleaned := " ".join(value.split()))]
+    """Return the texts of a list, without empty ones; a single value where a list belongs is a list of one."""
+    members = [value(member) for prop in children(node, name) for member in items(prop)]
+    return lone_values(node, name) + [text for text in members if text]
+
+
+# Changes. What is not touched keeps its bytes, but for the quotation marks of attributes.
+
+_EMPTY = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="photocluster">
+ <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>
+</x:xmpmeta>
+<?xpacket end="w"?>
+"""
+
+_BESIDE = {"mwg-rs": ("stDim", "stArea"), "MP": ("MPRI", "MPReg")}
+"""Namespaces whose structures use others."""
+
+
+def empty() -> Any:
+    """Return a new packet that says nothing."""
+    return parse(_EMPTY.encode())
+
+
+def is_empty(tree: Any) -> bool:
+    """Whether a packet says nothing."""
+    return not any(len(node) or set(node.attrib) - {tag("rdf:about")} for node in rdf_of(tree))
+
+
+def serialised(tree: Any, before: bytes = b"") -> bytes:
+    """Return the packet in UTF-8, with an XML declaration where the packet `before` had one."""
+    from lxml import etree
+
+    root = tree.getroot()
+    outside = [*reversed(list(root.itersiblings(preceding=True))), root, *root.itersiblings()]
+    lines = [etree.tostring(node, encoding="utf-8", with_tail=False).decode() for node in outside]
+    if before.lstrip(b"\xef\xbb\xbf").startswith(b"<?xml "):
+        lines.insert(0, '<?xml version="1.0" encoding="UTF-8"?>')
+    return ("\n".join(lines) + "\n").encode()
+
+
+def new_property(tree: Any, name: str) -> Any:
+    """Return a new property, in a description of its own, as ExifTool has them: one per namespace."""
+    from lxml import etree
+
+    known = top(tree)
+    about = known[0].get(tag("rdf:about"), "") if known else ""
+    prefix = name.partition(":")[0]
+    namespaces = {used: NAMESPACES[used] for used in (prefix, *_BESIDE.get(prefix, ()))}
+    node = etree.Element(tag("rdf:Description"), {tag("rdf:about"): about}, nsmap=namespaces)
+    _insert(rdf_of(tree), node)
+    return add(node, name)
+
+
+def add(parent: Any, name: str, *, first: bool = False) -> Any:
+    """Return a new element below `parent`, behind the others or before them."""
+    from lxml import etree
+
+    prefix = name.partition(":")[0]
+    known = None if NAMESPACES[prefix] in parent.nsmap.values() else {prefix: NAMESPACES[prefix]}
+    node = etree.Element(tag(name), nsmap={**parent.nsmap, **(known or {})})
+    _insert(parent, node, first=first)
+    return node
+
+
+def _insert(parent: Any, node: Any, *, first: bool = False) -> None:
+    """Put an element in its place, indented like its neighbours."""
+    if len(parent):
+        lead = parent.text
+        if first:
+            node.tail = lead
+            parent.insert(0, node)
+        else:
+            node.tail, parent[-1].tail = parent[-1].tail, lead
+            parent.append(node)
+        return
+    outer = _lead(parent)
+    parent.text, node.tail = (f"{outer} ", outer) if outer.startswith("\n") else (None, None)
+    parent.append(node)
+
+
+def _lead(node: Any) -> str:
+    """Return the line break and indentation before an element, "" where it stands in a line with another."""
+    before = node.getprevious()
+    parent = node.getparent()
+    if parent is None:
+        return "\n"
+    space = (parent.text if before is None else before.tail) or ""
+    line, found, indentation = space.rpartition("\n")
+    del line
+    return f"\n{indentation}" if found and not indentation.strip() else ""
+
+
+def remove(node: Any) -> None:
+    """Take an element out, and the description around it if nothing else stands there."""
+    parent, before = node.getparent(), node.getprevious()
+    if node.getnext() is None:  # what follows the last one is the parent's closing indentation
+        if before is not None:
+            before.tail = node.tail
+        else:
+            parent.text = None
+    parent.remove(node)
+    alone = parent.tag == tag("rdf:Description") and parent.getparent().tag == tag("rdf:RDF")
+    if alone and not len(parent) and not set(parent.attrib) - {tag("rdf:about")}:
+        remove(parent)
+
+
+def structure(node: Any) -> Any:
+    """Return the element that takes the fields of a structure, made ready for it."""
+    inner = node.find(tag("rdf:Description"))
+    if inner is not None:
+        return inner
+    fields = {key: text for key, text in node.attrib.items() if not key.startswith(f"{{{NAMESPACES['rdf']}}}")}
+    if not fields or len(node):
+        if not len(node):
+            node.set(tag("rdf:parseType"), "Resource")
+        return node
+    inner = add(node, "rdf:Description")  # fields as attributes and as elements do not go together in a property
+    for key, text in fields.items():
+        inner.set(key, text)
+        del node.attrib[key]
+    return inner
+
+
+def fill(fields: Any, texts: Mapping[str, str]) -> None:
+    """Write fields of a structure, in the form that it has; `fields` comes from `structure` or `holder`."""
+    for name, text in texts.items():
+        present = children(fields, name)
+        as_attributes = not len(fields) and any(not key.startswith("{" + NAMESPACES["rdf"]) for key in fields.attrib)
+        if fields.get(tag(name)) is not None or (not present and as_attributes):
+            fields.set(tag(name), text)
+        elif present:
+            inner = holder(present[0]).find(tag("rdf:value"))
+            (present[0] if inner is None else inner).text = text
+        else:
+            add(fields, name).text = text
+
+
+def clear(fields: Any, name: str) -> None:
+    """Take a field of a structure out."""
+    fields.attrib.pop(tag(name), None)
+    for node in children(fields, name):
+        remove(node)
+
+
+def array(node: Any, kind: str) -> Any:
+    """Return the Bag, Seq or Alt of a list property, made as `kind` where there is none.
+
+    A single value in its place becomes its first member.
+    """
+    for known in ("rdf:Bag", "rdf:Seq", "rdf:Alt"):
+        if children(node, known):
+            return children(node, known)[0]
+    lone = value(node) if not len(node) else ""
+    node.text = None
+    made = add(node, kind)
+    if lone:
+        add(made, "rdf:li").text = lone
+    return made

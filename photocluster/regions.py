@@ -251,13 +251,24 @@ def match(first: Sequence[Box], second: Sequence[Box], *, least: float) -> list[
     list of (int, int, float)
         Index in `first`, index in `second`, and their intersection over union, falling.
     """
-    overlaps = ((a.iou(b), i, j) for i, a in enumerate(first) for j, b in enumerate(second))
+    return assign(
+        [
+            (overlap, i, j)
+            for i, one in enumerate(first)
+            for j, other in enumerate(second)
+            if (overlap := one.iou(other)) >= least
+        ]
+    )
+
+
+def assign(scored: Sequence[tuple[float, int, int]]) -> list[tuple[int, int, float]]:
+    """Pair indices by their score, the best pair first, each index once: (score, i, j) -> (i, j, score)."""
     pairs: list[tuple[int, int, float]] = []
     used_first: set[int] = set()
     used_second: set[int] = set()
-    for overlap, i, j in sorted((pair for pair in overlaps if pair[0] >= least), key=lambda p: (-p[0], p[1], p[2])):
+    for score, i, j in sorted(scored, key=lambda pair: (-pair[0], pair[1], pair[2])):
         if i not in used_first and j not in used_second:
             used_first.add(i)
             used_second.add(j)
-            pairs.append((i, j, overlap))
+            pairs.append((i, j, score))
     return pairs

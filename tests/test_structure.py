@@ -15,11 +15,12 @@ LEVELS = (
     {"errors", "records"},
     {
         "walking",
-        "photos", "video", "tracking", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search", "constraints",
+        "photos", "video", "tracking", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search",
+        "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
     },
-    {"models", "store", "contact_sheet", "tables", "metadata", "foreign"},
+    {"models", "store", "contact_sheet", "tables", "metadata", "xmp_merge", "foreign"},
     {"pipeline"},
     {"cli", "review", "__main__", "__init__"},
 )  # fmt: skip
