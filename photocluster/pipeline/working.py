@@ -10,6 +10,7 @@ from typing import Protocol
 
 from photocluster import photos
 from photocluster.errors import PhotoError, PhotoTooLarge, UnreadableFile
+from photocluster.perceptual import perceptual_hash
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch
 from photocluster.records import DecodedPhoto
 from photocluster.store import FileState, ScannedFile
@@ -102,8 +103,10 @@ def _scanned_photo(file: FoundFile, analyser: Analyser, desk: Desk, watch: Stopw
     decoded = _decode(content, desk)
     watch.stop("decode")
     del content
+    phash = perceptual_hash(decoded.rgb)
+    watch.stop("hash")
     faces = analyser.faces(decoded, watch)
-    return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, digest, decoded.facts, faces)
+    return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, digest, decoded.facts, faces, phash=phash)
 
 
 def _decode(content: bytes, desk: Desk) -> DecodedPhoto:
