@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,8 @@ COMMANDS = {
     "find": ("find", "Find the photos with these people, without those."),
     "backup": ("backup", "Write persons and decisions to a file."),
     "restore": ("backup", "Put persons and decisions of a backup on the same photos."),
+    "import": ("importing", "Take in the names that other programs gave."),
+    "regions": ("importing", "List the names that were taken in and found no face."),
     "propagate": ("recognition", "Name new faces after the ones that are named."),
     "why": ("recognition", "Say why a face has its name, or none."),
     "identify": ("recognition", "Say who is in a photo, without adding it."),
@@ -66,7 +69,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return super().get_command(ctx, cmd_name)
         module = importlib.import_module(f"photocluster.cli.{COMMANDS[cmd_name][0]}")
-        command = getattr(module, cmd_name.replace("-", "_"))
+        attribute = cmd_name.replace("-", "_")
+        command = getattr(module, f"{attribute}_" if keyword.iskeyword(attribute) else attribute)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -44,13 +44,15 @@ class TaggedPhoto:
     """The names that one source gives a photo.
 
     `path` is the photo's file, `sha256` the hash of its content; one of them may be unknown (None). `said_in` is the
-    file or folder that says so.
+    file or folder that says so. `turns` are the orientations by which boxes of the stored picture may become upright,
+    the likeliest first (`regions.turns`); None for those that the photo itself suggests.
     """
 
     path: Path | None
     tags: tuple[NameTag, ...]
     said_in: Path
     sha256: str | None = None
+    turns: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from photocluster.store.journal import TABLES, Change, Decision, Row, is_guess
 from photocluster.store.names import Names
 
 UNDO, REDO = "undo", "redo"
-AUTOMATIC: Final = frozenset({"carry"})
+AUTOMATIC: Final = frozenset({"carry", "place"})
 """Events that no command of the user made: undone only by number."""
 
 _NAMED_AT_MOST = 5

@@ -14,11 +14,13 @@ import numpy as np
 from photocluster.records import FloatArray, Recipe
 from photocluster.store.clusters import Clusters
 from photocluster.store.database import Database, store_error
+from photocluster.store.exchange import Exchange
 from photocluster.store.faces import LIVE, Faces
 from photocluster.store.history import History
 from photocluster.store.names import Names
 from photocluster.store.photos import Photos
 from photocluster.store.questions import Questions
+from photocluster.store.regions import Regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Library:
         self.names = Names(self._database)
         self.clusters = Clusters(self._database)
         self.questions = Questions(self._database)
+        self.regions = Regions(self._database)
+        self.exchange = Exchange(self._database)
         self.history = History(self._database, self.names)
 
     def __enter__(self) -> Self:
@@ -83,6 +87,10 @@ class Library:
     def together(self) -> AbstractContextManager[None]:
         """Return a context in which nobody else writes, and what is decided is stored as a whole or not at all."""
         return self._database.transaction()
+
+    def data_version(self) -> int:
+        """Return a number that is another one whenever somebody else committed to the library in the meantime."""
+        return int(self._database.execute("PRAGMA data_version").fetchone()[0])
 
     @property
     def rows(self) -> int:

@@ -1,0 +1,64 @@
+"""XMP: what `metadata` reads of the files below folders, as tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from photocluster.foreign.tags import NameTag, Problem, Space, TaggedPhoto
+from photocluster.metadata import Metadata, read_regions, read_sidecar, sidecars_of
+from photocluster.records import PhotoFacts
+from photocluster.walking import WalkProblem, walk
+
+SIDECAR = ".xmp"
+
+
+def read_xmp(roots: Sequence[Path], facts_of: Callable[[Path], PhotoFacts | None]) -> Iterator[TaggedPhoto | Problem]:
+    """Yield the photos of which their own metadata or their sidecars name people.
+
+    Of several sources of one photo the first that names anybody counts alone: an older one may hold a name that was
+    corrected since. Its regions give boxes; persons whom it names besides are said of the photo as a whole.
+
+    Parameters
+    ----------
+    roots
+        Folders, photos, or sidecars (which stand for the photos beside them).
+    facts_of
+        What the library knows of a photo; None if it does not know it.
+    """
+    done: set[Path] = set()
+    for found in walk(roots):
+        if isinstance(found, WalkProblem):
+            yield Problem(found.path, found.reason)
+            continue
+        is_sidecar = found.path.suffix.lower() == SIDECAR
+        photos = _photos_beside(found.path) if is_sidecar else [found.path]
+        if is_sidecar and not photos and read_sidecar(found.path).names():
+            yield Problem(found.path, "names people, but the photo that it belongs to is not beside it")
+        for photo in photos:
+            if photo not in done:
+                done.add(photo)
+                yield from _tagged(photo, facts_of(photo))
+
+
+def _photos_beside(sidecar: Path) -> list[Path]:
+    """Return the files of which this is the sidecar."""
+    try:
+        beside = sorted(entry for entry in sidecar.parent.iterdir() if entry.name.startswith(sidecar.stem))
+    except OSError:
+        return []
+    return [path for path in beside if path.suffix.lower() != SIDECAR and sidecar in sidecars_of(path)]
+
+
+def _tagged(photo: Path, facts: PhotoFacts | None) -> Iterator[TaggedPhoto]:
+    for source in read_regions(photo, facts):
+        if source.names():
+            yield TaggedPhoto(photo, _tags(source), source.path, turns=source.turns)
+            return
+
+
+def _tags(source: Metadata) -> tuple[NameTag, ...]:
+    regions = [region for region in source.regions if region.name and region.kind == "Face"]
+    boxes = [NameTag(region.name, region.box if source.turns else None, Space.STORED) for region in regions]
+    named = {region.name for region in regions}
+    return (*boxes, *(NameTag(name) for name in source.names() if name not in named))
