@@ -200,14 +200,14 @@ def turns(applied: tuple[float, float] | None, frame: Frame) -> tuple[int, ...]:
         Empty where the regions were made for a picture of another shape: it was cropped, and the boxes say nothing.
     """
     usual = (frame.orientation, 1) if frame.orientation != 1 else (1,)
-    if applied is None or _alike(applied, (frame.width, frame.height)):
+    if applied is None or alike(applied, (frame.width, frame.height)):
         return usual
-    if frame.orientation >= 5 and _alike(applied, frame.upright_size):
+    if frame.orientation >= 5 and alike(applied, frame.upright_size):
         return usual[::-1]
     return ()
 
 
-def _alike(one: tuple[float, float], other: tuple[float, float]) -> bool:
+def alike(one: tuple[float, float], other: tuple[float, float]) -> bool:
     """Whether two sizes have one aspect ratio, but for what whole pixels make of it."""
     if min(*one, *other) <= 0:
         return False

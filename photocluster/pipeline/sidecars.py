@@ -1,0 +1,380 @@
+"""Give the names back: into XMP sidecars beside the photos, where other programs read them.
+
+What was written is kept in the table `written`, one row per file, as JSON::
+
+    {
+      "photo": "ab12...",                     hash of the photo
+      "media": "/photos/a.jpg",               the file that the names are of
+      "regions": [["MWG", "Ann", [0.2, 0.3, 0.3, 0.4], false], ...],   see `xmp_merge.Written`
+      "keywords": {"dc:subject": ["Ann"], ...},
+      "made": ["dc:subject", ...],
+      "whole": true,                          photocluster made the file
+      "former": ["cd34..."]                   hashes that the photo had before names were written into its file
+    }
+
+It is written before the file is (old and new entries together) and once more after it: should the process be killed
+between, what is ours is still known to be ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from photocluster import embedded, rdf
+from photocluster.errors import PhotoError, UsageError
+from photocluster.records import Box, Source
+from photocluster.regions import Frame, alike, frame_of, in_fractions
+from photocluster.store import Library, NamedFace, PhotoFile
+from photocluster.xmp_merge import Memory, Merged, Named, Written, merge
+
+BATCH = 200
+"""Files per transaction."""
+
+BESIDE = frozenset((".xmp", ".json", ".aae", ".pp3", ".dop", ".thm", ".txt", ".xml", ".ini", ".cos", ".nks", ".on1"))
+"""Suffixes of files that are no media, but belong to one of the same name: sidecars of other programs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file that was written, or would be: "made", "updated" or "removed", and the difference as a unified diff."""
+
+    path: Path
+    kind: str
+    diff: str = ""
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What an export did.
+
+    Attributes
+    ----------
+    changes
+        The files that were written.
+    unchanged
+        How many files had all the names already.
+    skipped
+        (path, reason) of photos that were left out.
+    conflicts
+        (path, our name, the name that another program gave to the same face): both stand in the file.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    unchanged: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    conflicts: list[tuple[Path, str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A photo's file, and who is to be named in it."""
+
+    file: PhotoFile
+    people: tuple[Named, ...]
+    frame: Frame | None
+
+
+def export_xmp(
+    library: Library,
+    paths: Sequence[Path] = (),
+    *,
+    include_propagated: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportReport:
+    """Write the names of a library's faces into sidecars, and take out those that were taken back.
+
+    Parameters
+    ----------
+    paths
+        Photos, or folders with all below; without any the whole library.
+    include_propagated
+        Also names that no human gave.
+    dry_run
+        Write nothing; the report has the differences.
+
+    Raises
+    ------
+    UsageError
+        A path holds no photo of the library.
+    """
+    report = ExportReport()
+    todo = list(tasks(library, paths, include_propagated=include_propagated))
+    for start in range(0, len(todo), BATCH):
+        batch = _Batch(library, report, dry_run=dry_run)
+        for task in todo[start : start + BATCH]:
+            batch.plan(task)
+        batch.write()
+        if progress is not None:
+            progress(min(start + BATCH, len(todo)), len(todo))
+    return report
+
+
+def tasks(library: Library, paths: Sequence[Path], *, include_propagated: bool) -> Iterator[Task]:
+    """Yield the files in which somebody is named, or was.
+
+    Raises
+    ------
+    UsageError
+        A path holds no photo of the library.
+    """
+    sources = tuple(Source) if include_propagated else (Source.USER, Source.IMPORTED)
+    named = library.exchange.named_faces(sources)
+    files = list(library.exchange.files())
+    by_photo = {file.photo: file for file in files}
+    once = {entry["media"] for entry in library.exchange.written().values()}
+    for file in _below(files, paths):
+        people = _people(file, named, by_photo)
+        if people or os.fsdecode(file.path) in once:
+            is_video = file.facts.duration is not None
+            yield Task(file, tuple(people), None if is_video else _frame(file))
+
+
+def _below(files: Iterable[PhotoFile], paths: Sequence[Path]) -> Iterator[PhotoFile]:
+    """Yield the files at or below some paths."""
+    roots = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - resolve() would follow links
+    met: set[Path] = set()
+    for file in files:
+        above = [root for root in roots if file.path == root or root in file.path.parents]
+        met.update(above)
+        if above or not roots:
+            yield file
+    for root, given in roots.items():
+        if root not in met:
+            raise UsageError(f"{given} holds no photo of this library. Add it first with: photocluster scan {given}")
+
+
+def _people(
+    file: PhotoFile, named: Mapping[int, Sequence[NamedFace]], by_photo: Mapping[int, PhotoFile]
+) -> list[Named]:
+    """Return who is in a photo: by its own faces, and by those of the photo that shows the same moment."""
+    people = [_named(face, file) for face in named.get(file.photo, ())]
+    other = by_photo.get(file.shown_by) if file.shown_by is not None else None
+    if other is not None:
+        one_shape = alike((file.facts.width, file.facts.height), (other.facts.width, other.facts.height))
+        own = {person.name for person in people}
+        beside = [_named(face, other) for face in named.get(other.photo, ()) if face.name not in own]
+        people += beside if one_shape else [Named(person.name, None) for person in beside]
+    return people
+
+
+def _named(face: NamedFace, file: PhotoFile) -> Named:
+    if face.box is None or file.facts.duration is not None:
+        return Named(face.name, None)
+    return Named(face.name, in_fractions(face.box, file.facts.width, file.facts.height))
+
+
+def _frame(file: PhotoFile) -> Frame:
+    coded = embedded.orientation(file.path) if file.facts.format in {"HEIF", "AVIF"} else None
+    return frame_of(file.facts, coded)
+
+
+def changed_since(file: PhotoFile) -> str | None:
+    """Return why the names must not be written, or None: the file is another than the scan saw."""
+    try:
+        status = file.path.stat()
+        if (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
+            return None
+        if status.st_size == file.size and content_hash(file.path) == file.sha256:
+            return None
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return "has changed since the last scan; scan it, then export again"
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sidecars_to_write(path: Path) -> list[Path]:
+    """Return where the names of a photo go: the sidecars that are there, or else a new `photo.jpg.xmp`.
+
+    A `photo.xmp` counts where no other photo or video has that stem; with two, it belongs to the one or the other.
+    """
+    full, short = path.with_name(f"{path.name}.xmp"), path.with_suffix(".xmp")
+    if not short.exists() or short == path or _shares_stem(path):
+        return [full]
+    return [full, short] if full.exists() else [short]
+
+
+def _shares_stem(path: Path) -> bool:
+    stem = path.stem.casefold()
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        return any(
+            entry.name != path.name and Path(entry.name).stem.casefold() == stem
+            for entry in entries
+            if Path(entry.name).suffix.lower() not in BESIDE
+        )
+    return False
+
+
+class _Batch:
+    """Some files: all are read and merged, then what is ours is noted, then all are written."""
+
+    def __init__(self, library: Library, report: ExportReport, *, dry_run: bool) -> None:
+        self._library = library
+        self._report = report
+        self._dry_run = dry_run
+        self._known = library.exchange.written()
+        self._planned: list[tuple[Task, Path, bytes, Merged]] = []
+
+    def plan(self, task: Task) -> None:
+        """Read and merge the sidecars of a photo."""
+        reason = changed_since(task.file)
+        if reason is not None:
+            self._report.skipped.append((task.file.path, reason))
+            return
+        for path in sidecars_to_write(task.file.path):
+            try:
+                before = path.read_bytes() if path.exists() else b""
+                merged = merge(before, task.people, self._memory(path, task.file.sha256), task.frame)
+            except OSError as error:
+                self._report.skipped.append((path, f"cannot be read: {error.strerror or error}"))
+            except PhotoError as error:
+                self._report.skipped.append((path, str(error)))
+            else:
+                self._report.conflicts += [(path, ours, theirs) for ours, theirs in merged.conflicts]
+                self._planned.append((task, path, before, merged))
+
+    def _memory(self, path: Path, sha256: str) -> Memory:
+        """Return what is ours in a file; one that came along with a moved photo is known by the photo."""
+        entry = self._known.get(path)
+        if entry is None:
+            moved = (e for p, e in self._known.items() if e["photo"] == sha256 and not p.exists())
+            entry = next(moved, None) if path.exists() else None
+        return Memory() if entry is None else memory_of(entry)
+
+    def write(self) -> None:
+        """Write what was planned."""
+        due = []
+        for task, path, before, merged in self._planned:
+            after = merged.content or b""
+            if after == before:
+                self._report.unchanged += bool(before)
+            else:
+                due.append((task, path, before, merged))
+        if self._dry_run:
+            self._report.changes += [_change(path, before, merged.content) for _, path, before, merged in due]
+            return
+        self._library.exchange.keep_written({p: self._both(t, p, m.memory) for t, p, _, m in due})
+        for task, path, before, merged in due:
+            try:
+                put(path, merged.content)
+                self._report.changes.append(_change(path, before, merged.content))
+            except OSError as error:
+                self._report.skipped.append((path, f"cannot be written: {error.strerror or error}"))
+                self._planned.remove((task, path, before, merged))
+        kept = {path: entry_of(task.file, merged.memory) for task, path, _, merged in self._planned}
+        self._library.exchange.keep_written(
+            {path: entry for path, entry in kept.items() if entry != self._known.get(path)}
+        )
+
+    def _both(self, task: Task, path: Path, new: Memory) -> dict[str, Any] | None:
+        return entry_of(task.file, together(self._memory(path, task.file.sha256), new))
+
+
+def together(old: Memory, new: Memory) -> Memory:
+    """Return what may be ours while a file is being written."""
+    lists = {*old.keywords, *new.keywords}
+    keywords = {key: tuple(dict.fromkeys((*old.keywords.get(key, ()), *new.keywords.get(key, ())))) for key in lists}
+    made = tuple(sorted({*old.made, *new.made}))
+    return Memory((*old.regions, *new.regions), keywords, made, old.whole or new.whole)
+
+
+def entry_of(file: PhotoFile, memory: Memory, former: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Return the JSON object of the table `written`; None where nothing is ours."""
+    if not memory and not former:
+        return None
+    return {
+        "photo": file.sha256,
+        "media": os.fsdecode(file.path),
+        "regions": [
+            [r.form, r.name, [round(v, 6) for v in (r.box.x0, r.box.y0, r.box.x1, r.box.y1)], r.given]
+            for r in memory.regions
+        ],
+        "keywords": {key: list(entries) for key, entries in sorted(memory.keywords.items())},
+        "made": list(memory.made),
+        "whole": memory.whole,
+        "former": list(former),
+    }
+
+
+def memory_of(entry: Mapping[str, Any]) -> Memory:
+    """Return what `entry_of` made a JSON object of."""
+    regions = tuple(Written(form, name, Box(*box), given=given) for form, name, box, given in entry["regions"])
+    keywords = {key: tuple(entries) for key, entries in entry["keywords"].items()}
+    return Memory(regions, keywords, tuple(entry["made"]), entry["whole"])
+
+
+def _change(path: Path, before: bytes, after: bytes | None) -> Change:
+    kind = "removed" if after is None else "updated" if before else "made"
+    return Change(path, kind, difference(path, before, after or b""))
+
+
+def difference(path: Path, before: bytes, after: bytes) -> str:
+    """Return the unified diff of two packets, without what only the form of the XML differs in."""
+    old = rdf.parse(before) if before else None
+    plain = rdf.serialised(old, before) if old is not None else before
+    lines = difflib.unified_diff(
+        plain.decode("utf-8", "replace").splitlines(),
+        after.decode("utf-8", "replace").splitlines(),
+        f"{path}",
+        f"{path}",
+        lineterm="",
+        n=2,
+    )
+    return "\n".join(lines)
+
+
+def put(path: Path, content: bytes | None) -> None:
+    """Write a file whole or not at all, with the mode that it had; None removes it. Links are followed.
+
+    Raises
+    ------
+    OSError
+        The file is as it was.
+    """
+    place = Path(os.path.realpath(path))
+    if content is None:
+        place.unlink()
+        return
+    handle, name = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(place.stat().st_mode & 0o7777 if place.exists() else 0o666 & ~_umask())
+        part.replace(place)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_folder(place.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names of a folder's files reach the disk, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask() -> int:
+    """Return the mask of new files' modes, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
