@@ -40,16 +40,16 @@ def shown_square(row: FaceRow) -> tuple[float, float, float]:
     return min(max(left, 0.0), facts.width - side), min(max(top, 0.0), facts.height - side), side
 
 
-def long_side_needed(faces: Sequence[FaceRow]) -> int:
-    """Return the least long side, in pixels, of a picture that serves for all these faces of one photo."""
+def long_side_needed(faces: Sequence[FaceRow], size: int = THUMBNAIL_SIZE) -> int:
+    """Return the least long side, in pixels, of a picture that serves for `size` wide thumbnails of a photo's faces."""
     facts = faces[0].facts
     long_side = max(facts.width, facts.height)
     smallest = max(1.0, min(shown_square(row)[2] for row in faces))
-    return min(long_side, math.ceil(long_side * THUMBNAIL_SIZE / smallest))
+    return min(long_side, math.ceil(long_side * size / smallest))
 
 
-def thumbnail(photo: DecodedPhoto, row: FaceRow) -> bytes:
-    """Return the square round a face as a JPEG file, `THUMBNAIL_SIZE` pixels wide or, of a smaller part, as it is.
+def thumbnail(photo: DecodedPhoto, row: FaceRow, wide: int = THUMBNAIL_SIZE) -> bytes:
+    """Return the square round a face as a JPEG file, `wide` pixels wide or, of a smaller part, as it is.
 
     Parameters
     ----------
@@ -57,14 +57,16 @@ def thumbnail(photo: DecodedPhoto, row: FaceRow) -> bytes:
         The face's photo at any scale.
     row
         The face; its box is in pixels of the full photo.
+    wide
+        The greatest width, in pixels.
     """
     height, width = photo.rgb.shape[:2]
     left, top, side = (value * photo.scale for value in shown_square(row))
     size = max(1, min(round(side), height, width))
     x, y = min(max(round(left), 0), width - size), min(max(round(top), 0), height - size)
     image = Image.fromarray(np.ascontiguousarray(photo.rgb[y : y + size, x : x + size]))
-    if size > THUMBNAIL_SIZE:
-        image = image.resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if size > wide:
+        image = image.resize((wide, wide), Image.Resampling.LANCZOS, reducing_gap=3.0)
     file = BytesIO()
     image.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return file.getvalue()

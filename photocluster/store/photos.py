@@ -15,9 +15,13 @@ import numpy as np
 from photocluster.errors import StoreError
 from photocluster.records import Face, FloatArray, PhotoFacts
 from photocluster.store.database import CLEARING, Database
+from photocluster.store.pictures import forget_pictures
 
-SETTLED, MOUNTS = "settled", "mounts"
-"""Keys in `meta`: see `Photos.settled_rows` and `Photos.mounts`."""
+SETTLED, MOUNTS, PENDING = "settled", "mounts", "pending"
+"""Keys in `meta`: see `Photos.settled_rows`, `Photos.mounts` and `Photos.pending`."""
+
+KNOWN_ROWS = 2000
+"""Files that `Photos.known` reads at a time: no statement is left open while a scan writes."""
 
 
 class FileState(StrEnum):
@@ -71,6 +75,23 @@ class Photos:
             "SELECT id, size, mtime_ns, state, error, missing FROM file WHERE path = ?", (os.fsencode(path),)
         ).fetchone()
         return None if row is None else KnownFile(row[0], row[1], row[2], FileState(row[3]), row[4], bool(row[5]))
+
+    def known(self, roots: Sequence[Path]) -> Iterator[tuple[bytes, KnownFile]]:
+        """Yield (path, what is known) of the files at or below `roots`, by the bytes of the path.
+
+        What is written meanwhile may be among it or not.
+        """
+        query = (
+            "SELECT path, id, size, mtime_ns, state, error, missing FROM file WHERE path >= ? AND path < ? "
+            f"ORDER BY path LIMIT {KNOWN_ROWS}"
+        )
+        for start, end in _ranges(roots):
+            rows: list[Any] = [(start,)]
+            while rows:
+                rows = self._database.execute(query, (rows[-1][0], end)).fetchall()
+                for path, *values in rows:
+                    yield path, KnownFile(*values[:3], FileState(values[3]), values[4], bool(values[5]))
+                start = rows[-1][0] + b"\0" if rows else start
 
     def hashes(self) -> set[str]:
         """Return the hashes of all photos that were worked on."""
@@ -278,6 +299,7 @@ class Photos:
         matrix are zeroed after the commit; should the process be killed between, the next one to open the library does
         it (`Database.clear_forgotten`).
         """
+        forget_pictures(self._database.folder, hashes)
         with self._database.transaction():
             gone: list[int] = []
             for digest in hashes:

@@ -1,6 +1,7 @@
 """The format of a library folder, version 4.
 
-A library is one folder, mode 0700, with two files (and ``neighbours.npz``, a cache that `neighbours` describes):
+A library is one folder, mode 0700, with two files (and two caches: ``neighbours.npz`` and the
+folder ``.pictures``, which the modules `neighbours` and `pictures` describe):
 
 ``library.sqlite``
     SQLite, WAL, foreign keys on, ``application_id`` 0x50434C31 ("PCL1"), ``user_version`` the number of the last
