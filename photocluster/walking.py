@@ -6,10 +6,13 @@ import errno
 import fnmatch
 import heapq
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from photocluster.patience import Patience
 
 HIDDEN = (
     ".*",  # Unix; also the "._" resource files, the ".Trash" and the ".thumbnails" of file managers
@@ -32,26 +35,40 @@ appear as second photos. A pattern with a slash is matched with the parent folde
 NO_MEDIA = ".nomedia"
 """Android's mark for a folder whose pictures, and those of all folders below, belong to no gallery."""
 
+STRIKES = 3
+"""Folders of one disk that may hang one after the other before the walk leaves out the rest of it: each costs a
+time-out, and of a share that is down every folder would."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A regular file: absolute path (as walked, links are not resolved), size in bytes, modification time in ns."""
+    """A regular file: the bytes of its absolute path (links are not resolved), size in bytes, modification time in ns.
 
-    path: Path
+    `device` is the number of the disk that its folder is on.
+    """
+
+    raw: bytes
     size: int
     mtime_ns: int
+    device: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The path."""
+        return Path(os.fsdecode(self.raw))
 
 
 @dataclass(frozen=True, slots=True)
 class WalkProblem:
-    """A root that does not exist, or a file or folder that cannot be looked at, and why."""
+    """A root that does not exist, or a file or folder that cannot be looked at, and why; `hangs`: it gave no answer."""
 
     path: Path
     reason: str
+    hangs: bool = False
 
 
 def walk(
-    roots: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = False
+    roots: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = False, patience: Patience | None = None
 ) -> Iterator[FoundFile | WalkProblem]:
     """Find all regular files in the given folders and below, in the order of the bytes of their paths.
 
@@ -69,61 +86,179 @@ def walk(
         relative to the root (with "/", which "*" also spans), leaves it out with all below.
     hidden
         Take also what `HIDDEN` matches.
+    patience
+        How long to wait for a folder; None is for ever.
     """
     named = {os.path.abspath(root) for root in roots}  # noqa: PTH100 - resolve() would follow links
+    rules = _Rules(named, exclude, hidden=hidden)
     seen: set[tuple[int, int]] = set()
-    walks = [_walk(root, named, tuple(exclude), hidden=hidden, seen=seen) for root in sorted(named, key=os.fsencode)]
-    for _, found in heapq.merge(*walks, key=lambda pair: pair[0]):
+    walks = [_Walk(root, rules, seen, patience).files() for root in sorted(named, key=os.fsencode)]
+    for _, found in walks[0] if len(walks) == 1 else heapq.merge(*walks, key=lambda pair: pair[0]):
         yield found
 
 
-def _walk(
-    root: str, named: set[str], exclude: tuple[str, ...], *, hidden: bool, seen: set[tuple[int, int]]
-) -> Iterator[tuple[bytes, FoundFile | WalkProblem]]:
-    """Yield what is in one root with its sort key; other named roots within it are left to their own walk."""
-    waiting = [root]
-    while waiting:
-        path = waiting.pop()
-        key = os.fsencode(path)
+@dataclass(slots=True)
+class _Entry:
+    """What is in a folder: `key` is the bytes of its name, of a folder with a separator behind, as in its files' paths.
+
+    `found` is (size, mtime in ns) of a file, None of a folder, or why it cannot be looked at.
+    """
+
+    key: bytes
+    name: str
+    found: tuple[int, int] | str | None
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder that was looked at: its path ending in a separator, its disk, and what of it is left to be walked."""
+
+    path: str
+    device: int
+    entries: Iterator[_Entry]
+
+
+class _Walk:
+    """The walk below one root; other named roots within it are left to their own walk."""
+
+    def __init__(self, root: str, rules: _Rules, seen: set[tuple[int, int]], patience: Patience | None) -> None:
+        self.root = root
+        self.rules = rules
+        self.seen = seen
+        self.patience = patience
+        self.strikes = 0
+
+    def files(self) -> Iterator[tuple[bytes, FoundFile | WalkProblem]]:
+        """Yield what is found with its sort key."""
+        folder, name = os.path.split(self.root)
+        top = _Folder(os.path.join(folder, ""), 0, iter([_Entry(os.fsencode(name), name, None)]))  # noqa: PTH118
+        stack = [top]
+        while stack:
+            here = stack[-1]
+            prefix, device = os.fsencode(here.path), here.device
+            for entry in here.entries:
+                key, found = prefix + entry.key, entry.found
+                if isinstance(found, tuple):
+                    yield key, FoundFile(key, *found, device)
+                    continue
+                path = here.path + entry.name
+                looked = self._look(path) if found is None else found
+                if isinstance(looked, _Folder):
+                    stack.append(looked)
+                    break
+                if looked == _HANGS:
+                    yield key, self._hung(path, stack)
+                    break
+                if isinstance(looked, str):
+                    yield key, WalkProblem(Path(path), looked)
+                elif looked is not None:
+                    yield key, looked
+            else:
+                stack.pop()
+
+    def _look(self, path: str) -> _Folder | FoundFile | str | None:
         try:
-            status = os.stat(path)  # noqa: PTH116 - a Path per entry would double the time
-            if stat.S_ISREG(status.st_mode):
-                yield key, FoundFile(Path(path), status.st_size, status.st_mtime_ns)
-            if not stat.S_ISDIR(status.st_mode) or (identity := (status.st_dev, status.st_ino)) in seen:
-                continue
-            seen.add(identity)
-            key += os.fsencode(os.sep)  # where its files would stand
-            with os.scandir(path) as listing:
-                entries = list(listing)
+            if self.patience is None:
+                looked = _look(path, self.root, self.rules, self.seen)
+            else:
+                looked = self.patience.call(_look, path, self.root, self.rules, self.seen)
+        except TimeoutError as error:
+            if error.errno is None:  # not the system's own ETIMEDOUT
+                return _HANGS
+            return f"cannot be read: {error.strerror}"
         except OSError as error:
-            if path == root or error.errno not in (errno.ENOENT, errno.ELOOP):  # vanished, or a link to nothing
-                yield key, WalkProblem(Path(path), f"cannot be read: {error.strerror or error}")
-            continue
-        if path != root and any(entry.name == NO_MEDIA for entry in entries):
-            continue
-        entries = [entry for entry in entries if entry.path not in named and (hidden or not _is_hidden(entry.path))]
-        entries = [entry for entry in entries if not _is_excluded(entry.path, root, exclude)]
-        waiting.extend(entry.path for entry in sorted(entries, key=_sort_key, reverse=True))
+            if path != self.root and error.errno in (errno.ENOENT, errno.ELOOP):  # vanished, or a link to nothing
+                return None
+            return f"cannot be read: {error.strerror or error}"
+        self.strikes = 0
+        if isinstance(looked, tuple):
+            identity, folder = looked
+            self.seen.add(identity)
+            return folder
+        return looked
+
+    def _hung(self, path: str, stack: list[_Folder]) -> WalkProblem:
+        """Leave out a folder that gave no answer, or the rest of its disk if the last ones did not either."""
+        self.strikes += 1
+        seconds = f"{self.patience.seconds:g} s" if self.patience else ""
+        if self.strikes < STRIKES:
+            return WalkProblem(Path(path), f"gave no answer within {seconds}; left out", hangs=True)
+        first = next(i for i, folder in enumerate(stack) if folder.device == stack[-1].device)
+        top = stack[first].path
+        del stack[first:]
+        self.strikes = 0
+        return WalkProblem(Path(top), f"{STRIKES} folders in it gave no answer within {seconds}; left out", hangs=True)
 
 
-def _sort_key(entry: os.DirEntry[str]) -> bytes:
-    """Return the name, for a folder with the separator that follows it in the paths of its files."""
+_HANGS = "hangs"
+
+
+def _look(
+    path: str, root: str, rules: _Rules, seen: set[tuple[int, int]]
+) -> tuple[tuple[int, int], _Folder] | FoundFile | None:
+    """Look at what is at a path; of a folder also at its entries, that nothing of it has to be asked again."""
+    status = os.stat(path)  # noqa: PTH116 - here and below: a Path per entry would double the time
+    if stat.S_ISREG(status.st_mode):
+        return FoundFile(os.fsencode(path), status.st_size, status.st_mtime_ns, status.st_dev)
+    identity = (status.st_dev, status.st_ino)
+    if not stat.S_ISDIR(status.st_mode) or identity in seen:
+        return None
+    with os.scandir(path) as listing:
+        entries = list(listing)
+    path = os.path.join(path, "")  # noqa: PTH118
+    if path.rstrip(os.sep) != root.rstrip(os.sep) and any(entry.name == NO_MEDIA for entry in entries):
+        entries = []
+    taken = rules.taken(entries, path, root)
+    found = sorted(filter(None, map(_entry, taken)), key=lambda entry: entry.key)
+    return identity, _Folder(path, status.st_dev, iter(found))
+
+
+def _entry(entry: os.DirEntry[str]) -> _Entry | None:
+    """Return what an entry of a folder is; None for pipes and the like, and for links to nothing."""
+    key = os.fsencode(entry.name)
     try:
-        is_folder = entry.is_dir()
-    except OSError:
-        is_folder = False
-    return os.fsencode(entry.name + os.sep if is_folder else entry.name)
+        if entry.is_dir():
+            return _Entry(key + _SEPARATOR, entry.name, None)
+        status = entry.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        return _Entry(key, entry.name, f"cannot be read: {error.strerror or error}")
+    return _Entry(key, entry.name, (status.st_size, status.st_mtime_ns)) if stat.S_ISREG(status.st_mode) else None
 
 
-def _is_hidden(path: str) -> bool:
-    folder, name = os.path.split(path)
-    with_parent = f"{os.path.basename(folder)}/{name}"  # noqa: PTH119 - see _walk
-    return any(fnmatch.fnmatchcase(with_parent if "/" in pattern else name, pattern) for pattern in HIDDEN)
+_SEPARATOR = os.fsencode(os.sep)
 
 
-def _is_excluded(path: str, root: str, exclude: tuple[str, ...]) -> bool:
-    if not exclude:
-        return False
-    relative = os.path.relpath(path, root).replace(os.sep, "/")
-    names = (relative, relative.rpartition("/")[2])
-    return any(fnmatch.fnmatchcase(name, pattern.rstrip("/")) for pattern in exclude for name in names)
+class _Rules:
+    """Which entries of a folder are walked."""
+
+    def __init__(self, named: set[str], exclude: Sequence[str], *, hidden: bool) -> None:
+        self.named = named
+        patterns = [] if hidden else [pattern.rpartition("/") for pattern in HIDDEN]
+        self.hidden = _matcher(name for parent, _, name in patterns if not parent)
+        self.hidden_in = [(_matcher([parent]), _matcher([name])) for parent, _, name in patterns if parent]
+        self.excluded = _matcher(pattern.rstrip("/") for pattern in exclude)
+
+    def taken(self, entries: list[os.DirEntry[str]], folder: str, root: str) -> list[os.DirEntry[str]]:
+        """Return the entries that are not hidden, excluded or named themselves; `folder` ends in a separator."""
+        hidden, named = self.hidden.match, self.named
+        entries = [entry for entry in entries if entry.path not in named and not hidden(entry.name)]
+        parent = os.path.basename(folder.rstrip(os.sep))  # noqa: PTH119
+        for in_parent, name in self.hidden_in:
+            if in_parent.match(parent):
+                entries = [entry for entry in entries if not name.match(entry.name)]
+        if self.excluded.pattern != _NOTHING:
+            match = self.excluded.match
+            start = len(os.path.join(root, ""))  # noqa: PTH118
+            below = folder[start:].replace(os.sep, "/")
+            entries = [entry for entry in entries if not match(entry.name) and not match(below + entry.name)]
+        return entries
+
+
+_NOTHING = "(?!)"
+
+
+def _matcher(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Return one expression for several patterns of `fnmatch`."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or _NOTHING)

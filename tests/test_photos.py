@@ -140,7 +140,7 @@ def test_walk_yields_facts_in_the_order_of_the_path_bytes(tmp_path):
     assert len(paths) == 8
     first = entries[0]
     status = first.path.stat()
-    assert first == FoundFile(first.path, status.st_size, status.st_mtime_ns)
+    assert first == FoundFile(os.fsencode(first.path), status.st_size, status.st_mtime_ns, status.st_dev)
     assert all(path.is_absolute() for path in paths)
 
 

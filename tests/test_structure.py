@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "photocluster"
 LEVELS = (
     {"errors", "records"},
     {
-        "walking",
+        "walking", "patience",
         "photos", "video", "tracking", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search",
         "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
