@@ -58,6 +58,23 @@ class Clusters:
             for number, faces, photos, probability in self._database.execute(query)
         ]
 
+    def samples(self, numbers: Sequence[int], most: int) -> dict[int, list[int]]:
+        """Return cluster -> its living faces without a name, those that belong to it most surely, at most so many."""
+        query = f"""
+            SELECT cluster, face FROM (
+                SELECT membership.cluster, membership.face, row_number() OVER (
+                    PARTITION BY membership.cluster
+                    ORDER BY probability DESC, face.quality DESC, face.id) AS place
+                FROM membership JOIN face ON face.id = membership.face JOIN photo ON photo.id = face.photo
+                WHERE membership.cluster IN (SELECT value FROM json_each(?)) AND {LIVE}
+                AND NOT EXISTS (SELECT 1 FROM assignment WHERE assignment.face = face.id))
+            WHERE place <= ? ORDER BY cluster, place
+        """
+        found: dict[int, list[int]] = {}
+        for number, face in self._database.execute(query, (json.dumps(list(numbers)), most)):
+            found.setdefault(number, []).append(face)
+        return found
+
     def numbers(self) -> set[int]:
         """Return every number that was ever given."""
         return {row[0] for row in self._database.execute("SELECT number FROM cluster")}

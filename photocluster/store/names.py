@@ -124,6 +124,19 @@ class Names:
         """Return the name of a person by id."""
         return str(self._database.execute("SELECT name FROM person WHERE id = ?", (person,)).fetchone()[0])
 
+    def best_faces(self) -> dict[int, int]:
+        """Return person -> the face of the highest quality that carries its name, the user's word before guesses."""
+        query = f"""
+            SELECT person, face FROM (
+                SELECT assignment.person, assignment.face, row_number() OVER (
+                    PARTITION BY assignment.person
+                    ORDER BY source = 'propagated', face.quality DESC, face.id) AS place
+                FROM assignment JOIN face ON face.id = assignment.face JOIN photo ON photo.id = face.photo
+                WHERE {LIVE})
+            WHERE place = 1
+        """
+        return dict(self._database.execute(query).fetchall())
+
     def names(self) -> dict[int, str]:
         """Return person id -> name, without counting anything."""
         return dict(self._database.execute("SELECT id, name FROM person").fetchall())
