@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,11 @@ DECODE_SIDE = 4000
 """A photo is decoded so that its long side has at least this many pixels, if it has them: the whole of a 12-megapixel
 photo (4000 x 3000), in which a face of 20 pixels is to be found; larger photos at half or a quarter where the format
 can."""
+
+FRAME_SIZES = (320, 1280)
+"""Sizes at which faces are looked for in frames of videos, see `models.DETECTION_SIZES`. The finest look would find
+faces of 13 pixels and more in Full HD, where these find those of 20, and would take more than twice the time; faces so
+small tell nobody (`quality.LOWEST_NORM`), the less in motion."""
 
 DECODING = "upright-srgb-1"
 """Names the rules of `photos.decode` in a recipe; changed when they change a pixel."""
@@ -54,6 +61,13 @@ class Analyser:
     def __init__(self, *, mirror: bool = True) -> None:
         self.detector = models.Detector()
         self.embedder = models.Embedder(mirror=mirror)
+
+    @cached_property
+    def of_frames(self) -> Analyser:
+        """The same for frames of videos: without the finest look."""
+        other = copy(self)
+        other.detector = models.Detector(sizes=FRAME_SIZES)
+        return other
 
     def read(self, path: Path) -> tuple[DecodedPhoto, list[Face]]:
         """Return a file's photo and its faces.

@@ -1,0 +1,546 @@
+"""Videos: tell them by content, read what their container says, sample upright RGB frames. No model, no library.
+
+PyAV (libav) decodes, on one thread: clips are worked on in parallel. The demuxer is chosen by the content, as
+`is_video` sees it, and reads from an open file: libav guesses nothing from names, and opens no other file or address
+that a playlist might name. All functions may be called from several threads at once, each with a `Clip` of its own.
+
+Which frames are decoded: where the keyframes lie close enough together for the interval that is wanted (those of
+cameras do, at a second or less), only they; else all, of which the frames that are due are converted. A frame that
+differs much from the one looked at before begins a new scene, and is sampled although it is not due.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from io import BufferedReader
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+
+from photocluster.errors import PhotoTooLarge, UndecodablePhoto, UnreadableFile
+from photocluster.records import DecodedPhoto, ImageArray, PhotoFacts
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+HEAD = 400
+"""Bytes that suffice to tell a video: two packets of an MPEG transport stream with its time codes are 384."""
+
+INTERVAL = 1.0
+"""Seconds between two samples, by default. Who comes into a home video stays for seconds; and cameras set a keyframe a
+second or oftener, so that nothing else need be decoded."""
+
+MIN_SAMPLES = 4
+"""Samples of a clip that is shorter than so many intervals: its first frame alone may well be black, or blurred."""
+
+MAX_SAMPLES = 1800
+"""Samples of one clip, half an hour's at the default interval: a longer clip is sampled at longer intervals. Who plays
+a part in a longer film is in view for more than the few seconds that this makes of the interval, and a recording that
+ran for a day does not hold up a scan of photos for hours."""
+
+FRAME_SIDE = 1920
+"""Long side, in pixels, to which larger frames are reduced: that of Full HD. The details of 4K are beyond what motion
+and compression leave of a face, and take four times the time."""
+
+MAX_FRAME_PIXELS = 8192 * 4352
+"""Pixels of a frame: the most that H.264 and H.265 allow at their highest levels (6.2). A decoder keeps up to 16 frames
+of 1.5 to 3 bytes a pixel."""
+
+SCENE_CHANGE = 27.0
+"""Mean difference of luminance, 0..255, from which on a frame begins a new scene: the default of PySceneDetect's
+ContentDetector."""
+
+PROBED_SECONDS = 30.0
+"""Seconds at the beginning of a clip by which its keyframes are judged."""
+
+UNKNOWN_TIMES = ("1904-01-01T00:00:00", "1970-01-01T00:00:00")
+"""The zero of QuickTime's and of Unix's clock: no clock was set."""
+
+_STILL_OR_SOUND = r"hei[cxms]|hev[cxms]|mif1|msf1|avi[fs]|crx |jxl |jxs |jp2 |jpx |M4[ABP] |F4[AB] |aax |aaxc"
+
+_MAGIC: tuple[tuple[str, str, str], ...] = (
+    ("3GP", "mov", r".{4}ftyp3g"),
+    ("MOV", "mov", r".{4}ftypqt  |.{4}(?:moov|wide|mdat|skip|pnot).{4}"),
+    ("MP4", "mov", rf".{{4}}ftyp(?!{_STILL_OR_SOUND})"),
+    ("AVI", "avi", r"RIFF.{4}AVI "),
+    ("WebM", "matroska", r"\x1a\x45\xdf\xa3.{1,40}?\x42\x82.{1,2}webm"),
+    ("MKV", "matroska", r"\x1a\x45\xdf\xa3.{1,40}?\x42\x82.{1,2}matroska"),
+    ("MTS", "mpegts", r"(?:.{4}\x47.{187}){2}|(?:\x47.{187}){2}\x47"),
+    ("MPEG", "mpeg", r"\x00\x00\x01\xba"),
+    ("WMV", "asf", r"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    ("FLV", "flv", r"FLV\x01"),
+)
+"""Name of the format, libav's demuxer, and signature at the start of the content. The brands of ISO files that are
+still pictures or sound are left out: they are photos' business or nobody's."""
+
+_SIGNATURES = tuple((name, demuxer, re.compile(p.encode("latin-1"), re.DOTALL)) for name, demuxer, p in _MAGIC)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A frame of a clip: its time in seconds from the start, the upright picture, whether a new scene began."""
+
+    time: float
+    picture: DecodedPhoto
+    new_scene: bool
+
+
+def is_video(head: bytes) -> bool:
+    """Whether the content that begins with `head` (`HEAD` bytes suffice) is a video, whatever the file is called."""
+    return _format_of(head) is not None
+
+
+def _format_of(head: bytes) -> tuple[str, str] | None:
+    return next(((name, demuxer) for name, demuxer, signature in _SIGNATURES if signature.match(head[:HEAD])), None)
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, a piece of it in memory at a time.
+
+    Raises
+    ------
+    UnreadableFile
+        It is missing, locked, or no regular file.
+    """
+    with _opened(path) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
+def _opened(path: Path) -> BufferedReader:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: a pipe would wait for its writer
+            raise UnreadableFile(f"{path} is no regular file")
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UnreadableFile:
+    return UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+class Clip:
+    """An open video. Use it in a `with`.
+
+    Parameters
+    ----------
+    path
+        A file that `is_video` knows.
+    longest_side
+        Frames are reduced to this long side, in pixels, where they are larger; None keeps their size.
+
+    Attributes
+    ----------
+    facts
+        Size of the upright frame in square pixels, time, camera, duration; see `PhotoFacts`. A duration that the
+        container does not say is 0 until the frames have been gone through.
+    interval
+        Seconds between samples, as `sample` found it best.
+
+    Raises
+    ------
+    UnreadableFile
+        The file cannot be opened or read.
+    UndecodablePhoto
+        It is damaged or cut off, encrypted, without pictures, or of a codec that libav does not have.
+    PhotoTooLarge
+        Its frames have more than `MAX_FRAME_PIXELS`.
+    """
+
+    def __init__(self, path: Path, *, longest_side: int | None = FRAME_SIDE) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.path = path
+        self.longest_side = longest_side
+        self.interval = INTERVAL
+        self._file = _opened(path)
+        self._reformatter, self._small = VideoReformatter(), VideoReformatter()
+        try:
+            self._name, self._demuxer = self._recognised()
+            self._open()
+            first, self._keyframes = self._probe()
+            self._turn = _turn(first)
+            self.facts = self._facts(first)
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(AttributeError):
+            self.container.close()
+        self._file.close()
+
+    @property
+    def stream(self) -> VideoStream:
+        """The stream that is decoded: of several the default one, the largest of these; never a cover picture."""
+        return self._stream
+
+    def _recognised(self) -> tuple[str, str]:
+        try:
+            size = self._file.seek(0, 2)
+            self._file.seek(0)
+            head = self._file.read(HEAD)
+            found = _format_of(head)
+            if found is None:
+                raise UndecodablePhoto("of no known video format")
+            if found[1] == "mov":
+                _refuse_unusable(self._file, size)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        return found
+
+    def _open(self) -> None:
+        """Open the container, anew, at its beginning."""
+        import av
+
+        if hasattr(self, "container"):
+            self.container.close()
+        self._file.seek(0)
+        try:
+            self.container: InputContainer = av.open(
+                self._file, "r", format=self._demuxer, metadata_errors="replace", buffer_size=1 << 20
+            )
+            self._stream = _chosen(self.container)
+        except av.FFmpegError as error:
+            raise UndecodablePhoto(f"damaged: {_one_line(error)}") from error
+        context = self._stream.codec_context
+        context.thread_count = 1
+        if context.width * context.height > MAX_FRAME_PIXELS:
+            raise PhotoTooLarge(
+                f"too large: frames of {context.width} x {context.height} pixels, more than the limit of "
+                f"{MAX_FRAME_PIXELS / 1e6:.0f} million"
+            )
+
+    def _probe(self) -> tuple[VideoFrame, list[float]]:
+        """Return the first frame, and the times of the keyframes at the clip's beginning."""
+        first: VideoFrame | None = None
+        keyframes: list[float] = []
+        for packet in self._packets():
+            if first is None:
+                first = next(iter(self._decoded(packet)), None)
+            time = self._seconds(packet.pts if packet.pts is not None else packet.dts)
+            if packet.is_keyframe and time is not None:
+                keyframes.append(time)
+            if first is not None and time is not None and time > PROBED_SECONDS:
+                break
+        if first is None:
+            raise UndecodablePhoto("damaged: no frame of it can be decoded")
+        return first, sorted(keyframes)
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the packets of the stream, up to where the file is damaged beyond going on; the last one is empty."""
+        import av
+
+        try:
+            yield from self.container.demux(self._stream)
+        except av.FFmpegError:
+            return
+
+    def _decoded(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
+        """Return the frames that a packet brings to light: none where it is damaged."""
+        import av
+
+        try:
+            frames = self._stream.codec_context.decode(packet if packet.size else None)
+        except (av.FFmpegError, EOFError):
+            return []
+        return [frame for frame in frames if not frame.is_corrupt]
+
+    def _seconds(self, pts: int | None) -> float | None:
+        """Return a time stamp in seconds from the clip's start."""
+        if pts is None or self._stream.time_base is None:
+            return None
+        return float((pts - (self._stream.start_time or 0)) * self._stream.time_base)
+
+    def frames(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Yield (time in seconds, frame) of all frames that can be decoded, from the beginning."""
+        self._open()
+        yield from self._timed(self._packets())
+
+    def _timed(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[tuple[float, VideoFrame]]:
+        rate = self._stream.average_rate or self._stream.guessed_rate or 25
+        last = -1.0 / float(rate)
+        for packet in packets:
+            for frame in self._decoded(packet):
+                time = self._seconds(frame.pts)
+                last = last + 1.0 / float(rate) if time is None else time
+                yield last, frame
+
+    def sample(self, interval: float = INTERVAL) -> Iterator[Sample]:
+        """Yield frames about `interval` seconds apart, in the order of time, and those that begin a scene.
+
+        Of a short clip there are `MIN_SAMPLES`; the interval grows where there would be more than `MAX_SAMPLES`. What
+        cannot be decoded is left out.
+        """
+        self._open()
+        duration = self.facts.duration or 0.0
+        if duration:
+            interval = max(min(interval, duration / MIN_SAMPLES), duration / MAX_SAMPLES)
+        self.interval = interval
+        only_keys = self._keyframes_suffice(interval)
+        packets = self._key_packets(interval / 4) if only_keys else self._packets()
+        early = interval / 4 if only_keys else 0.0
+        due, looked_at, taken, end = 0.0, -interval, 0, 0.0
+        before: ImageArray | None = None
+        for time, frame in self._timed(packets):
+            end = max(end, time)
+            if time < looked_at + interval / 4 and time < due - early:
+                continue
+            looked_at = time
+            small = self._thumbnail(frame)
+            new_scene = before is None or _difference(before, small) >= SCENE_CHANGE
+            before = small
+            if time < due - early and not (new_scene and taken < MAX_SAMPLES):
+                continue
+            due = max(due + interval, time + interval / 2)
+            taken += 1
+            if taken % (2 * MAX_SAMPLES) == 0:
+                self.interval = interval = 2 * interval  # a clip that does not say how long it is
+            yield Sample(max(time, 0.0), self.picture(frame), new_scene)
+        if not duration:
+            self.facts = replace(self.facts, duration=end)
+
+    def _keyframes_suffice(self, interval: float) -> bool:
+        """Whether less than a tenth of the time lies between keyframes that are too far apart."""
+        ends = [*self._keyframes, min(PROBED_SECONDS, self.facts.duration or PROBED_SECONDS)]
+        gaps = np.diff(ends)
+        return float(gaps[gaps > 1.5 * interval].sum()) <= 0.1 * max(ends[-1], 1e-3) and len(self._keyframes) > 1
+
+    def _key_packets(self, apart: float) -> Iterator[Packet[VideoStream]]:
+        """Yield the packets of keyframes that lie a time apart, and the empty one at the end."""
+        self._stream.codec_context.skip_frame = "NONKEY"
+        last = -apart
+        for packet in self._packets():
+            time = self._seconds(packet.pts if packet.pts is not None else packet.dts)
+            if packet.size and (not packet.is_keyframe or (time is not None and time < last + apart)):
+                continue
+            last = last if time is None else time
+            yield packet
+
+    def at(self, times: Sequence[float]) -> Iterator[tuple[float, DecodedPhoto]]:
+        """Yield (time, picture) of the frames that are shown at some times, ascending: those of `Sample` again.
+
+        Raises
+        ------
+        UndecodablePhoto
+            There is no such frame (any more).
+        """
+        for time in sorted(set(times)):
+            frame = self._frame_at(time)
+            if frame is None:
+                raise UndecodablePhoto(f"damaged: no frame at {time:.3f} s can be decoded")
+            yield time, self.picture(frame)
+
+    def _frame_at(self, time: float) -> VideoFrame | None:
+        """Return the frame nearest to a time: the first one that does not lie before it, but for rounding."""
+        import av
+
+        self._open()
+        base = self._stream.time_base
+        if base is not None and time > 0:
+            # Containers without an index cannot seek: then the frames are gone through from the start.
+            with suppress(av.FFmpegError):
+                self.container.seek(int(time / base) + (self._stream.start_time or 0), stream=self._stream)
+        last = None
+        for shown, frame in self._timed(self._packets()):
+            if shown >= time - 5e-4:  # half a millisecond: the finest time base in use
+                return frame
+            last = frame
+        return last
+
+    def picture(self, frame: VideoFrame) -> DecodedPhoto:
+        """Return a frame as an upright RGB picture of square pixels."""
+        width, height = _square(frame, self._stream)
+        longer = max(width, height)
+        scale = min(1.0, (self.longest_side or longer) / longer)
+        shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+        rgb: ImageArray = np.asarray(self._reformatter.reformat(frame, *shape, format="rgb24").to_ndarray(), np.uint8)
+        if frame.interlaced_frame and shape[1] == frame.height:
+            rgb = _one_field(rgb)
+        return DecodedPhoto(_upright(rgb, *self._turn), shape[0] / width, self.facts)
+
+    def _thumbnail(self, frame: VideoFrame) -> ImageArray:
+        """Return a frame's luminance at 64 x 36 points, uint8, not averaged."""
+        small = self._small.reformat(frame, 64, 36, format="gray", interpolation="POINT")
+        return np.asarray(small.to_ndarray(), dtype=np.uint8)
+
+    def _facts(self, first: VideoFrame) -> PhotoFacts:
+        width, height = _square(first, self._stream)
+        if self._turn[0]:
+            width, height = height, width
+        said = {key.casefold(): value for key, value in {**self._stream.metadata, **self.container.metadata}.items()}
+        duration = 0.0
+        if self._stream.duration and self._stream.time_base:
+            duration = float(self._stream.duration * self._stream.time_base)
+        elif self.container.duration:
+            duration = self.container.duration / 1e6  # AV_TIME_BASE
+        return PhotoFacts(
+            width, height, _ORIENTATIONS[self._turn], self._name, _captured_at(said), _camera(said), max(duration, 0.0)
+        )
+
+
+_MOOV_READ = 4 * 2**20
+"""Bytes of an index that are searched for signs of encryption, which stand before the tables of its samples."""
+
+_PROTECTED = re.compile(rb"(encv|drmi).{,400}sinf", re.DOTALL)
+"""The sample entry of an encrypted stream, ISO 14496-12 and Apple's FairPlay."""
+
+
+def _refuse_unusable(file: BufferedReader, size: int) -> None:
+    """Refuse an ISO file (MP4, MOV) whose outermost boxes reach beyond its end, without an index, or encrypted.
+
+    Mostly it is still being copied, and would stay in the library as a clip of its own once the copy is complete.
+    """
+    position, kinds = 0, set()
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if length == 1:
+            length = int.from_bytes(header[8:16], "big")
+        elif length == 0:  # to the end of the file
+            length = size - position
+        if length < 8:
+            break
+        kinds.add(kind)
+        if kind == b"moov" and _PROTECTED.search(file.read(_MOOV_READ)):
+            raise UndecodablePhoto("it is encrypted (protected against copying)")
+        if position + length > size:
+            raise UndecodablePhoto(
+                f"cut off: {size:,} bytes of at least {position + length:,} are there. If it is still being copied, "
+                "scan again later"
+            )
+        position += length
+    if not kinds & {b"moov", b"moof"}:
+        raise UndecodablePhoto("damaged: its index (moov) is missing, as when a recording or a copy broke off")
+
+
+def _chosen(container: InputContainer) -> VideoStream:
+    """Return the stream to decode.
+
+    Raises
+    ------
+    UndecodablePhoto
+        There is none, or it cannot be decoded.
+    """
+    from av.stream import Disposition
+
+    beside = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+    streams = [stream for stream in container.streams.video if not stream.disposition & beside]
+    if not streams:
+        sound = ", only sound" if container.streams.audio else ""
+        raise UndecodablePhoto(f"there are no pictures in it{sound}")
+    playable = [stream for stream in streams if stream.codec_context is not None]
+    if not playable:
+        raise UndecodablePhoto("its codec is none of those that can be decoded here: convert it to H.264")
+    return max(
+        playable,
+        key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.width * s.codec_context.height),
+    )
+
+
+def _turn(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """Return how a frame is to be turned: rows and columns swapped, then left and right, then top and bottom.
+
+    From the container's display matrix (a, b, u, c, d, v ...), which takes (x, y) to (ax + cy, bx + dy).
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False, False, False
+    a, b, _, c, d, *_ = np.frombuffer(bytes(cast("Any", data)), dtype=np.int32)[:9].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return True, c < 0, b < 0
+    return False, a < 0, d < 0
+
+
+_ORIENTATIONS: Mapping[tuple[bool, bool, bool], int] = {
+    (False, False, False): 1,
+    (False, True, False): 2,
+    (False, True, True): 3,
+    (False, False, True): 4,
+    (True, False, False): 5,
+    (True, True, False): 6,
+    (True, True, True): 7,
+    (True, False, True): 8,
+}
+"""Turn -> EXIF orientation."""
+
+
+def _upright(rgb: ImageArray, swapped: bool, mirrored: bool, flipped: bool) -> ImageArray:  # noqa: FBT001
+    turned = rgb.swapaxes(0, 1) if swapped else rgb
+    return np.ascontiguousarray(turned[:: -1 if flipped else 1, :: -1 if mirrored else 1])
+
+
+def _square(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
+    """Return width and height of a frame, not yet turned, in square pixels: those of DV and AVCHD are not."""
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    stretch = float(aspect) if aspect and 0.25 <= aspect <= 4 else 1.0
+    return max(1, round(frame.width * stretch)), frame.height
+
+
+def _one_field(rgb: ImageArray) -> ImageArray:
+    """Return an interlaced frame with every second row made of its neighbours: the rows are of two moments."""
+    result = rgb.copy()
+    end = len(rgb) - 1 - (len(rgb) % 2 == 0)
+    result[1:end:2] = rgb[0 : end - 1 : 2] // 2 + rgb[2 : end + 1 : 2] // 2
+    return result
+
+
+def _difference(a: ImageArray, b: ImageArray) -> float:
+    """Return the mean absolute difference of two luminance pictures, 0..255."""
+    return float(np.abs(a.astype(np.int16) - b).mean())
+
+
+def _captured_at(said: Mapping[str, str]) -> str | None:
+    """Return when a clip was taken: QuickTime's creation date, which is local time, else the container's.
+
+    That one is UTC by its standard, and local time in many cameras: it is taken as it stands.
+    """
+    for key in ("com.apple.quicktime.creationdate", "date-eng", "creation_time", "date", "icrd", "datetimeoriginal"):
+        value = said.get(key, "").strip()
+        if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", value):
+            continue
+        with suppress(ValueError):
+            time = datetime.fromisoformat(value).replace(tzinfo=None, microsecond=0).isoformat()
+            if time not in UNKNOWN_TIMES:
+                return time
+    return None
+
+
+def _camera(said: Mapping[str, str]) -> str | None:
+    """Return maker and model; "NIKON" and "NIKON D70" make "NIKON D70"."""
+    maker = next((said[k] for k in ("com.apple.quicktime.make", "com.android.manufacturer", "make") if k in said), "")
+    model = next((said[k] for k in ("com.apple.quicktime.model", "com.android.model", "model") if k in said), "")
+    maker, model = " ".join(maker.split()), " ".join(model.split())
+    first_word = maker.casefold().split(" ")[0]
+    joined = model if first_word and model.casefold().split(" ")[0] == first_word else f"{maker} {model}".strip()
+    return joined or None
+
+
+def _one_line(error: Any) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split())[:160] or type(error).__name__
