@@ -116,6 +116,7 @@ def _figures(report: ScanReport) -> dict[str, object]:
         "others": report.others,
         "missing": report.missing,
         "carried": report.carried,
+        "placed": report.placed,
         "seconds": round(report.seconds, 3),
         "stages": {stage: round(seconds, 3) for stage, seconds in report.stages.items()},
         "propagation": None
@@ -143,6 +144,8 @@ def _show(report: ScanReport) -> None:
     ]
     if report.carried:
         rows.append(("names carried over", f"{report.carried:,}", "to edited photos"))
+    if report.placed:
+        rows.append(("imported names", f"{report.placed:,}", "had waited for a face, and found it"))
     show_table([("scan", "left"), ("", "right"), ("", "left")], [r for r in rows if r[1] != "0" or "new" in r[0]])
     if report.propagation is not None and report.propagation.examined:
         _show_names(report.propagation)

@@ -25,12 +25,14 @@ face has not moved. The place alone says nothing: another portrait may have been
 def carry_names(library: Library) -> int:
     """Move the user's words on replaced photos to the new versions, as one event; return how many faces moved.
 
-    Names, rejections, covers, that a face is to be ignored, and that a photo is a mirror.
+    Names, rejections, covers, answers about pairs of faces, that a face is to be ignored, and that a photo is a mirror.
+    (Names that wait for a face go over with `claims`.)
 
     A face that the new version does not show keeps its name, and its row. So does one whose new face the user has named
     otherwise already: both words stand.
     """
-    replaced = [(library.faces.of_photo(old), library.faces.of_photo(new)) for old, new in library.photos.replaced()]
+    photos = sorted({*library.photos.replaced(), *library.questions.replaced()})
+    replaced = [(library.faces.of_photo(old), library.faces.of_photo(new)) for old, new in photos]
     if not replaced:
         return 0
     moved = 0
@@ -53,6 +55,11 @@ class _Carrying:
         self._assignments = library.names.assignments()
         self._ignored = library.names.ignored()
         self._mirrors = library.names.mirrors()
+        self._pairs: dict[int, dict[int, int]] = {}
+        for same in (True, False):
+            for face, other in library.questions.pairs(same=same):
+                self._pairs.setdefault(face, {})[other] = int(same)
+                self._pairs.setdefault(other, {})[face] = int(same)
         self._covers = {info.cover: info.id for info in library.names.persons() if info.cover is not None}
         self._rejections: dict[int, list[int]] = {}
         for face, person in library.names.rejections():
@@ -83,6 +90,20 @@ class _Carrying:
             self._decision.remove("rejection", {"face": old, "person": person})
             if there is None or there.person != person:
                 self._decision.reject(new, person)
+        self._move_pairs(old, new)
+
+    def _move_pairs(self, old: int, new: int) -> None:
+        """Let what was said of the old face and others hold for the new one, unless that was said of the new one."""
+        for other, same in self._pairs.pop(old, {}).items():
+            del self._pairs[other][old]
+            self._decision.remove("pair", _pair(old, other))
+            if other != new and other not in self._pairs.setdefault(new, {}):
+                self._decision.put("pair", {**_pair(new, other), "same": same})
+                self._pairs[new][other] = self._pairs[other][new] = same
+
+
+def _pair(a: int, b: int) -> dict[str, int]:
+    return {"face": min(a, b), "other": max(a, b)}
 
 
 def _word(assignments: Mapping[int, Assignment], face: int) -> Assignment | None:

@@ -10,7 +10,7 @@ from datetime import date
 from photocluster.errors import UsageError
 from photocluster.pipeline.targets import person_id, resolve
 from photocluster.records import Source
-from photocluster.store import Decision, Library, PersonInfo, clean_name, name_key
+from photocluster.store import Decision, Library, PersonInfo, box_of, clean_name, name_key, region_row
 
 _LISTED = 5
 
@@ -172,7 +172,8 @@ def cover(library: Library, face: str, *, dry_run: bool = False) -> PersonReport
 def merge_persons(library: Library, names: Sequence[str], *, force: bool = False, dry_run: bool = False) -> MergeReport:
     """Make persons one: the first keeps its name, the names of the others become its aliases.
 
-    Faces, rejections and aliases move along; birth date, note and cover where the first has none.
+    Faces, rejections, names that wait for a face, and aliases move along; birth date, note and cover where the first
+    has none.
 
     Raises
     ------
@@ -226,6 +227,7 @@ class _Merge:
         self._take_rejections(other)
         self._take_cover_and_faces(other)
         self._take_waiting(other)
+        self._take_regions(other)
         self._take_facts(other)
 
     def _take_rejections(self, other: int) -> None:
@@ -255,6 +257,13 @@ class _Merge:
             changed = {**entry, "person": person, "rejected": sorted(set(refused) - {person})}
             if changed != entry:
                 self._decision.put("waiting", {**row, "entry": json.dumps(changed, sort_keys=True)})
+
+    def _take_regions(self, other: int) -> None:
+        for row in self._decision.rows_of_person("region", other):
+            self._decision.remove("region", row)
+            moved = region_row(row["photo"], self._into, box_of(row), row["origin"])
+            if self._decision.get("region", moved) is None:
+                self._decision.put("region", moved)
 
     def _take_facts(self, other: int) -> None:
         own = self._decision.get("person", {"id": self._into}) or {}

@@ -20,6 +20,7 @@ from photocluster.errors import Interrupted, StoreBusy, UsageError
 from photocluster.pipeline.analysis import Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.crew import Crew
+from photocluster.pipeline.importing import place_kept
 from photocluster.pipeline.recognition import PropagationReport, propagate
 from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
 from photocluster.pipeline.working import Worked, WorkOptions
@@ -65,7 +66,8 @@ class ScanReport:
     `photos` were decoded, `faces` found on them; `unchanged` files were not opened; `known` files hold photos that the
     library knew (copies, moved files); `others` are no photos. `failed` lists (path, reason) of the photos that could
     not be used, those of earlier scans that are still there included; `problems` what the walk could not enter.
-    `missing` photos have no file left. `stages` is CPU seconds by stage, `seconds` wall time.
+    `missing` photos have no file left. `carried` faces got the names of an earlier version of their photo, `placed`
+    ones a name that an import had kept. `stages` is CPU seconds by stage, `seconds` wall time.
     """
 
     photos: int = 0
@@ -76,6 +78,7 @@ class ScanReport:
     others: int = 0
     missing: int = 0
     carried: int = 0
+    placed: int = 0
     failed: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[tuple[Path, str]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
@@ -290,6 +293,7 @@ class _Scan:
         gone = vanished(self.library, here, self.seen) + left_behind(self.library, self.found_again)
         self.report.missing = self.library.photos.mark_missing(gone)
         self.report.carried = carry_names(self.library)
+        self.report.placed = place_kept(self.library)
         first_new_face = self.library.photos.settled_rows()
         if self.options.propagate and self.library.rows > first_new_face and self.library.names.persons():
             self.report.propagation = propagate(self.library, first_face=first_new_face)

@@ -33,3 +33,16 @@ class Questions:
         """Return (face, face) that the user said to be one person, or two."""
         query = "SELECT face, other FROM pair WHERE same = ? ORDER BY face, other"
         return self._database.execute(query, (int(same),)).fetchall()
+
+    def faces(self) -> list[int]:
+        """Return the faces of all pairs, ascending."""
+        query = "SELECT face FROM pair UNION SELECT other FROM pair ORDER BY 1"
+        return [row[0] for row in self._database.execute(query)]
+
+    def replaced(self) -> list[tuple[int, int]]:
+        """Return (old photo id, new photo id) of replaced photos with a face in a pair."""
+        return self._database.execute(
+            "SELECT DISTINCT photo.id, photo.replaced_by FROM photo JOIN face ON face.photo = photo.id "
+            "WHERE photo.replaced_by IS NOT NULL AND face.id IN (SELECT face FROM pair UNION SELECT other FROM pair) "
+            "ORDER BY photo.id"
+        ).fetchall()
