@@ -1,4 +1,4 @@
-"""The text of the contact sheet's pages. Pure: a plan in, names and HTML out. The templates escape all that they get."""
+"""The text of the contact sheet's pages. Pure: a plan in, names and HTML out. The templates escape all they get."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from photocluster.sheet_plan import (
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 STRIP = 6
 """Faces that stand for a cluster in the index."""
@@ -238,7 +239,7 @@ class _Pages:
             "file": _shown(path.name),
             "path": _shown(row.path),
             "about": [text for text in (_moment(row), facts.camera, f"{facts.width:,} x {facts.height:,}") if text],
-            "faces": [self._place(face) for face in faces],
+            "faces": [self._place(face) for face in sorted(faces, key=lambda face: face.detection.box.x0)],
         }
 
     def _place(self, row: FaceRow) -> list[Any]:
@@ -267,9 +268,17 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    environment.filters["breakable"] = _breakable
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     environment.filters["count"] = lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}"
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Return a file's name that may be broken behind its marks, rather than anywhere."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([_.\-]+)(?=.)", r"\1<wbr>", str(escape(_shown(name)))))  # noqa: S704  escaped just here
 
 
 def _shown(value: Any) -> Any:

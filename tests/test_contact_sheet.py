@@ -298,6 +298,119 @@ def test_a_path_that_is_not_utf8_is_linked(tmp_path):
     assert r"\xe9t\xe9 #1?.jpg" in page.text
 
 
+@pytest.mark.parametrize("extra", [0, 1])
+def test_outliers_come_last_and_are_marked_in_groups_that_are_large_enough(tmp_path, extra):
+    near = [named(i, "Ann", distance=0.5 + i / 100) for i in range(1, OUTLIER_GROUP - 1 + extra)]
+    write(tmp_path, [named(0, "Ann", distance=1.3), *near])
+    page = person_page(tmp_path, "ann")
+    ids = [attrs["id"] for tag, attrs in page.elements if tag == "li" and "id" in attrs]
+    assert ids.index("face-0") == (len(near) if extra else 0)
+    assert ("Far from the others" in page.text) == bool(extra)
+    assert page.text.count("far from the others") == extra
+    cover = Page(tmp_path / "index.html").all("img", "src")[0]
+    assert cover.startswith("faces/000/0-") != bool(extra)
+
+
+def pictures_of(path):
+    (data,) = re.findall(r'<script type="application/json" id="pictures">(.*?)</script>', path.read_text("utf-8"))
+    return json.loads(data)
+
+
+def test_a_page_knows_all_faces_of_its_photos(tmp_path):
+    rows = [named(1, "Ann", photo=1), named(2, EVIL, photo=1, box=(-20, 200, 80, 320)), a_face(3, photo=1, cluster=4)]
+    write(tmp_path, rows)
+    (path,) = tmp_path.glob("person-ann-*")
+    (picture,) = pictures_of(path).values()
+    assert picture["src"] == picture["link"] == "file:///photos/0001.jpg"
+    assert picture["size"] == [400, 300]
+    faces = {face[0]: face for face in picture["faces"]}
+    assert faces[1][1:6] == [0.25, 0.3333, 0.125, 0.2, "Ann"]
+    assert faces[2][1:6] == [0, 0.6667, 0.2, 0.3333, EVIL]  # cut off at the photo's edge
+    assert faces[3][5:] == ["Cluster 4", "cluster-4.html"]
+    assert person_page(tmp_path, "ann").all("a", "data-picture") == [rows[0].photo]
+
+
+@pytest.mark.parametrize(
+    ("changes", "copied"),
+    [
+        ({}, False),
+        ({"format": "HEIF"}, True),
+        ({"orientation": 6}, False),
+        ({"format": "PNG", "orientation": 6}, True),
+    ],
+)
+def test_photos_that_browsers_do_not_show_upright_are_copied(tmp_path, changes, copied):
+    row = a_face(1, facts=replace(PhotoFacts(4000, 3000, 1, "JPEG", None, None), **changes))
+    load = Loader()
+    write(tmp_path, [row], load)
+    (picture,) = pictures_of(tmp_path / "noise-1.html").values()
+    name = f"photos/{row.photo}.jpg"
+    assert (picture["src"] == name) == copied
+    assert (tmp_path / name).exists() == copied
+    if copied:
+        with Image.open(tmp_path / name) as image:
+            assert image.size == (1600, 1200)
+    write(tmp_path, [row], load)
+    assert len(load.calls) == 1
+    write(tmp_path, [])
+    assert not (tmp_path / "photos").exists()
+
+
+def test_a_sheet_to_give_away_holds_the_photos(tmp_path):
+    write(tmp_path, [a_face(1), a_face(2, photo=1), a_face(3, path="", missing=True)], with_photos=True)
+    assert len(list((tmp_path / "photos").iterdir())) == 1
+    sources = [picture["src"] for picture in pictures_of(tmp_path / "noise-1.html").values()]
+    assert sorted(sources, key=str) == sorted([None, f"photos/{1:064x}.jpg"], key=str)
+
+
+def test_faces_of_a_video_say_when_and_show_their_frames(tmp_path):
+    facts = replace(FACTS, format="MP4", duration=90.0)
+    load = Loader()
+    write(tmp_path, [a_face(1, photo=1, facts=facts, time=3.5), a_face(2, photo=1, facts=facts, time=75.0)], load)
+    page = Page(tmp_path / "noise-1.html")
+    assert " at 0:03 " in page.text
+    assert " at 1:15 " in page.text
+    assert len(load.calls) == len(pictures_of(tmp_path / "noise-1.html")) == len(list(tmp_path.glob("photos/*"))) == 2
+
+
+def test_questions_have_a_page_with_their_commands(tmp_path):
+    ann, who = named(1, "Ann"), a_face(2, cluster=3)
+    questions = [
+        SheetQuestion(7, f"Is face f2 {EVIL}?", [who], [ann], "Ann", needs_name=False, count=9),
+        SheetQuestion(8, "Who is cluster 3 (1 face)?", [who], [], None, needs_name=True, count=1),
+    ]
+    summary = write(tmp_path, [ann, who], questions=questions, command="photocluster --library /x")
+    page = Page(tmp_path / "confirm.html")
+    assert f"7 Is face f2 {EVIL}?" in page.text
+    assert "photocluster --library /x accept 7 " in page.text
+    assert 'photocluster --library /x accept 8 --name "NAME"' in page.text
+    assert "photocluster --library /x reject 8" in page.text
+    assert "and 8 more faces" in page.text
+    assert "2 questions to confirm" in Page(tmp_path / "index.html").text
+    assert summary.pages == 4
+    assert write(tmp_path, [ann, who]).removed == 1
+
+
+def test_the_page_for_paper_shows_every_face_and_is_written_if_asked_for(tmp_path):
+    rows = a_library()
+    assert write(tmp_path, rows, for_print=True).pages == 8
+    page = Page(tmp_path / "print.html")
+    assert len(page.all("img", "src")) == len(rows) + 3  # and the people at its head
+    assert EVIL in page.text
+    assert not page.all("script", "src") + page.all("img", "loading")
+    assert write(tmp_path, rows).removed == 1
+
+
+def test_the_search_knows_everybody(tmp_path):
+    write(tmp_path, a_library(), page_size=2)
+    text = (tmp_path / "sheet-data.js").read_text("ascii")
+    listed = json.loads(text.removeprefix("window.photoclusterSheet = ").removesuffix(";\n"))
+    assert [(title, faces) for title, _, _, faces in listed] == [
+        (EVIL, 1), ("Ann", 4), ("שרה", 1), ("Cluster 2", 3), ("Cluster 1", 1), ("Faces in no cluster", 2),
+    ]  # fmt: skip
+    assert all((tmp_path / page).is_file() for _, _, page, _ in listed)
+
+
 # Names of pages
 
 

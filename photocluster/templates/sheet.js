@@ -145,6 +145,7 @@
     const [width, height] = picture.size;
     frame.style.setProperty("aspect-ratio", `${width} / ${height}`);
     frame.style.setProperty("--ratio", String(width / height));
+    frame.style.setProperty("--width", String(width));
     const problem = make("p", { className: "problem", hidden: true });
     const image = make("img", { alt: `The photo ${picture.file}` });
     const fail = () => {
@@ -178,7 +179,8 @@
     });
     $(".previous", dialog).addEventListener("click", () => show(here - 1));
     $(".following", dialog).addEventListener("click", () => show(here + 1));
-    dialog.addEventListener("keydown", (event) => {
+    document.addEventListener("keydown", (event) => {
+      if (!dialog.open) return;
       if (event.key === "ArrowLeft") show(here - 1);
       else if (event.key === "ArrowRight") show(here + 1);
       else return;
