@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -101,12 +101,34 @@ def is_video(head: bytes) -> bool:
     return _format_of(head) is not None
 
 
+def sniff(path: Path) -> bool:
+    """Whether the file is a video; only its first bytes are read.
+
+    Raises
+    ------
+    UnreadableFile
+        It cannot be opened or read.
+    """
+    with _opened(path) as file:
+        try:
+            return is_video(file.read(HEAD))
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+
 def _format_of(head: bytes) -> tuple[str, str] | None:
     return next(((name, demuxer) for name, demuxer, signature in _SIGNATURES if signature.match(head[:HEAD])), None)
 
 
-def content_hash(path: Path) -> str:
+def content_hash(path: Path, *, alive: Callable[[], None] | None = None) -> str:
     """Return the SHA-256 of a file in hexadecimal, a piece of it in memory at a time.
+
+    Parameters
+    ----------
+    path
+        The file.
+    alive
+        Called after each piece: the work goes on.
 
     Raises
     ------
@@ -115,9 +137,18 @@ def content_hash(path: Path) -> str:
     """
     with _opened(path) as file:
         try:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+                if alive is not None:
+                    alive()
+            return digest.hexdigest()
         except OSError as error:
             raise _unreadable(path, error) from error
+
+
+_PIECE = 64 * 2**20
+"""Bytes that are hashed at a time: a second's work of a slow disk."""
 
 
 def _opened(path: Path) -> BufferedReader:

@@ -37,6 +37,15 @@ MAX_LISTED = 50
     default=True,
     help="Add the mirror image's embedding: somewhat better, and twice the time for each face.",
 )
+@click.option("--video/--no-video", default=True, help="Look at videos too.")
+@click.option(
+    "--video-interval",
+    type=click.FloatRange(0.04, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between the frames of a video that are looked at.",
+)
 @json_option
 @click.pass_context
 def scan(
@@ -49,9 +58,11 @@ def scan(
     retry_failed: bool,
     propagate: bool,
     mirror: bool,
+    video: bool,
+    video_interval: float,
     as_json: bool,
 ) -> int:
-    """Find the faces in the photos below PATHs and keep them in the library.
+    """Find the faces in the photos and videos below PATHs and keep them in the library.
 
     Photos are known by their content: a second scan reads only what is new or changed, and a moved or copied file keeps
     its faces. Originals are never written to.
@@ -69,6 +80,8 @@ def scan(
         retry_failed=retry_failed,
         propagate=propagate,
         mirror=mirror,
+        video=video,
+        video_interval=video_interval,
     )
     with _progress() as tell:
         report = run(library_folder(ctx), [Path(path).expanduser() for path in paths], options, progress=tell)

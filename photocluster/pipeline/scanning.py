@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,14 +17,17 @@ from functools import partial
 from pathlib import Path
 
 from photocluster.errors import Interrupted, StoreBusy, UsageError
+from photocluster.patience import Patience
 from photocluster.pipeline.analysis import Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.crew import Crew
+from photocluster.pipeline.matching import KnownFiles, exists, lies_below
 from photocluster.pipeline.importing import place_kept
 from photocluster.pipeline.recognition import PropagationReport, propagate
 from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
 from photocluster.pipeline.working import Worked, WorkOptions
 from photocluster.store import FileState, Library, ScannedFile
+from photocluster.video import INTERVAL
 from photocluster.walking import FoundFile, WalkProblem, walk
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,10 @@ up: a minute. The photos wait in memory until then."""
 TIMEOUT = 120.0
 """Seconds that reading a file may take, and then the work on it: the largest photo that is read, of 512 MB, takes 50
 over a slow network (10 MB/s), and the slowest decode that the limits allow takes about 10 on an old core."""
+
+BACKLOG = 200_000
+"""Files that are found and wait to be read, at the most: the walk runs ahead, so that it is known how much there is to
+do. They take 60 MB."""
 
 QUEUE = 4
 """Photos in work or waiting for each worker: enough that none idles while a slow photo is stored first."""
@@ -95,7 +102,7 @@ class ScanReport:
 class ScanOptions:
     """How to scan: see `photocluster scan --help`.
 
-    `workers` None is one for each core that the process may use; `timeout` is in seconds.
+    `workers` None is one for each core that the process may use; `timeout` and `video_interval` are in seconds.
     """
 
     exclude: tuple[str, ...] = ()
@@ -105,6 +112,8 @@ class ScanOptions:
     retry_failed: bool = False
     propagate: bool = True
     mirror: bool = True
+    video: bool = True
+    video_interval: float = INTERVAL
 
 
 def scan(
@@ -128,26 +137,42 @@ def scan(
         The library cannot be written: a full disk, say. What was stored before is kept.
     """
     options = options or ScanOptions()
-    if not any(os.path.lexists(root) for root in roots):
+    patience = Patience(options.timeout)
+    if not any(exists(root, patience) for root in roots):
         names = ", ".join(map(str, roots))
         raise UsageError(f"there is no folder or file {names}; check the path, or mount the disk")
+    absolute = [Path(os.path.abspath(root)) for root in roots]  # noqa: PTH100  resolve() would follow links
     with Library(folder, recipe=recipe(mirror=options.mirror), create=True) as library:
-        return _Scan(library, options, progress or _silent).run(
-            [Path(os.path.abspath(root)) for root in roots]  # noqa: PTH100  resolve() would follow links
-        )
+        report = _Scan(library, absolute, options, patience, progress or _silent).run()
+    patience.close()
+    return report
 
 
 class _Scan:
     """One run of a scan: the state that its steps share."""
 
-    def __init__(self, library: Library, options: ScanOptions, progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        library: Library,
+        roots: Sequence[Path],
+        options: ScanOptions,
+        patience: Patience,
+        progress: Callable[[Progress], None],
+    ) -> None:
         self.library = library
+        self.roots = roots
+        self.patience = patience
         self.options = options
         self.progress = progress
         self.report = ScanReport()
         self.workers = options.workers or _usable_cores()
         self.known = library.photos.hashes()
-        self.seen: set[int] = set()
+        self.files = KnownFiles(library, roots, patience)
+        self.hung: list[Path] = []
+        self.strikes: Counter[int] = Counter()
+        self.backlog: deque[FoundFile] = deque()
+        self.pending: deque[tuple[FoundFile, Future[Worked]]] = deque()
+        self.left = 0
         self.reappeared: list[int] = []
         self.found_again: list[str] = []
         self.batch: list[ScannedFile] = []
@@ -158,10 +183,11 @@ class _Scan:
         self.found = self.done = 0
         self.walked = False
 
-    def run(self, roots: Sequence[Path]) -> ScanReport:
+    def run(self) -> ScanReport:
+        """Read what is to be read, then draw the conclusions."""
         try:
-            self._read(roots)
-            self._settle(roots)
+            self._read(self.roots)
+            self._settle(self.roots)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped; {self.report.photos} photos with {self.report.faces} faces are stored. "
@@ -172,73 +198,106 @@ class _Scan:
 
     def _read(self, roots: Sequence[Path]) -> None:
         """Work on all files that are new or changed; when interrupted, end and store what has begun."""
-        pending: deque[Future[Worked]] = deque()
         make_analyser = partial(Analyser, mirror=self.options.mirror)
         crew = Crew(make_analyser, WorkOptions(), is_known=self.known.__contains__, timeout=self.options.timeout)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="photocluster") as pool, crew:
             try:
                 for file in self._files_to_read(roots):
-                    pending.append(pool.submit(crew.work, file))
-                    while len(pending) > QUEUE * self.workers or (pending and pending[0].done()):
-                        self._take(pending)
+                    if file is not None:
+                        self.backlog.append(file)
+                    while self.pending and (self.pending[0][1].done() or len(self.backlog) >= BACKLOG):
+                        self._take()
+                    self._give_out(pool, crew)
                 self.walked = True
-                while pending:
-                    self._take(pending)
+                while self.pending:
+                    self._take()
+                    self._give_out(pool, crew)
                 self._commit()
             except KeyboardInterrupt:
                 self.progress = _silent  # so that nothing of the caller's comes in between
-                for future in pending:
-                    future.cancel()
+                self._cancel()
                 crew.hurry()
                 try:
-                    while pending:
-                        self._take(pending)
+                    while self.pending:
+                        self._take()
                 finally:
                     self._commit()
                 raise
             finally:
-                for future in pending:
-                    future.cancel()
+                self._cancel()
 
-    def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile]:
-        """Walk; count what is unchanged, yield the rest."""
-        for found in walk(roots, exclude=self.options.exclude, hidden=self.options.hidden):
+    def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile | None]:
+        """Walk; yield what is new or changed, and None for each other file."""
+        options = self.options
+        for found in walk(roots, exclude=options.exclude, hidden=options.hidden, patience=self.patience):
             if isinstance(found, WalkProblem):
                 self.report.problems.append((found.path, found.reason))
+                if found.hangs:
+                    self.hung.append(found.path)
                 continue
             self.found += 1
-            known = self.library.photos.file(found.path)
-            if known is not None:
-                self.seen.add(known.id)
-                same = (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
-                if same and not (known.state is FileState.FAILED and self.options.retry_failed):
-                    self._note_unchanged(found.path, known.state, known.error)
-                    if known.missing:
-                        self.reappeared.append(known.id)
+            known = self.files.of(found)
+            if known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
+                if known.missing:
+                    self.reappeared.append(known.id)
+                if known.state is not FileState.FAILED or not options.retry_failed:
+                    self._note_unchanged(found, known)
+                    yield None
                     continue
-            yield found
+            if self.strikes[found.device] < STRIKES:
+                yield found
+            else:
+                self.left += 1
 
-    def _note_unchanged(self, path: Path, state: FileState, error: str | None) -> None:
+    def _note_unchanged(self, file: FoundFile, known: KnownFile) -> None:
         self.done += 1
         self.report.unchanged += 1
-        if state is FileState.FAILED:
-            self.report.failed.append((path, error or ""))
+        if known.state is FileState.FAILED:
+            self.report.failed.append((file.path, known.error or ""))
         if self.done % 256 == 0:
             self._tell()
 
-    def _take(self, pending: deque[Future[Worked]]) -> None:
+    def _give_out(self, pool: ThreadPoolExecutor, crew: Crew) -> None:
+        """Keep the workers in work, and a little more waiting for them; the rest stays in the backlog."""
+        while self.backlog and len(self.pending) < QUEUE * self.workers:
+            file = self.backlog.popleft()
+            self.pending.append((file, pool.submit(crew.work, file)))
+
+    def _cancel(self) -> None:
+        for _, future in self.pending:
+            future.cancel()
+
+    def _take(self) -> None:
         """Put the first result into the batch; it leaves `pending` only when it is there."""
-        if not pending[0].cancelled():
-            worked = pending[0].result()
+        file, future = self.pending[0]
+        worked = Worked(None, stopped=True) if future.cancelled() else future.result()
+        self._book(worked.seconds)
+        if worked.stopped:
+            self.left += 1
+        else:
             self.done += 1
-            self._book(worked.seconds)
-            if worked.file is not None:
-                self.batch.append(worked.file)
-                self._count(worked.file)
-        pending.popleft()
+        if worked.file is not None:
+            self.batch.append(worked.file)
+            self._count(worked.file)
+        self.pending.popleft()
+        self._note_answer(file, hung=worked.hung)
         if len(self.batch) >= self.commit_at or time.monotonic() - self.committed_at > BATCH_SECONDS:
             self._commit_or_wait()
         self._tell()
+
+    def _note_answer(self, file: FoundFile, *, hung: bool) -> None:
+        """Leave the rest of a disk for another scan when several of its files in a row could not be read in time."""
+        device = file.device
+        if not hung:
+            self.strikes[device] = 0 if self.strikes[device] < STRIKES else STRIKES
+            return
+        self.strikes[device] += 1
+        if self.strikes[device] == STRIKES:
+            reason = f"{STRIKES} files in a row could not be read; what is new on the same disk is left for another scan"
+            self.report.problems.append((file.path.parent, reason))
+            here = [other for other in self.backlog if other.device == device]
+            self.left += len(here)
+            self.backlog = deque(other for other in self.backlog if other.device != device)
 
     def _count(self, file: ScannedFile) -> None:
         if file.state is FileState.FAILED:
@@ -268,9 +327,12 @@ class _Scan:
     def _commit(self) -> None:
         watch = Stopwatch()
         watch.start()
-        if self.batch:
-            self.library.photos.add(self.batch)
+        if self.batch or self.left:
+            self.library.photos.add(self.batch, pending=self._pending())
             self.batch = []
+        if self.files.respelled:
+            self.library.files.rename(self.files.respelled)
+            self.files.respelled = []
         if self.reappeared:
             self.library.photos.mark_seen(self.reappeared)
             self.reappeared = []
@@ -279,25 +341,31 @@ class _Scan:
         self.busy, self.commit_at = 0, BATCH_PHOTOS
         self.committed_at = time.monotonic()
 
+    def _pending(self) -> Pending:
+        return Pending(len(self.backlog) + len(self.pending) + self.left, self.walked)
+
     def _settle(self, roots: Sequence[Path]) -> None:
         """After the last photo: vanished files, edited photos, and who the new faces are.
 
         New are the faces since the last scan that came to its end, not only those of this one.
         """
-        not_mounted = away(self.library, roots, self.seen)
+        seen = self.files.seen
+        roots = [root for root in roots if not lies_below(root, self.hung)]
+        not_mounted = away(self.library, roots, seen)
         self.report.problems += [
             (root, f"the disk at {mount} is not mounted; none of its photos is marked missing")
             for root, mount in not_mounted.items()
         ]
         here = [root for root in roots if root not in not_mounted]
-        gone = vanished(self.library, here, self.seen) + left_behind(self.library, self.found_again)
+        gone = vanished(self.library, here, seen, self.hung)
+        gone += left_behind(self.library, self.found_again, self.patience)
         self.report.missing = self.library.photos.mark_missing(gone)
         self.report.carried = carry_names(self.library)
         self.report.placed = place_kept(self.library)
         first_new_face = self.library.photos.settled_rows()
         if self.options.propagate and self.library.rows > first_new_face and self.library.names.persons():
             self.report.propagation = propagate(self.library, first_face=first_new_face)
-        self.library.photos.end_scan(mount_points(here))
+        self.library.photos.end_scan(mount_points(here), self._pending())
 
     def _book(self, stages: Mapping[str, float]) -> None:
         for stage, seconds in stages.items():

@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from photocluster import photos
+from photocluster import photos, video
 from photocluster.errors import PhotoError, PhotoTooLarge, UnreadableFile
 from photocluster.perceptual import perceptual_hash
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch
+from photocluster.pipeline.footage import analyse_video
 from photocluster.records import DecodedPhoto
 from photocluster.store import FileState, ScannedFile
+from photocluster.video import INTERVAL
 from photocluster.walking import FoundFile
 
 logger = logging.getLogger(__name__)
@@ -28,12 +30,18 @@ could need half a gigabyte for each. Most cameras have 24 million, or fewer."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOptions:
-    """What the work on every file of a scan depends on, beside the analyser. Must be picklable."""
+    """What the work on every file of a scan depends on, beside the analyser. Must be picklable.
+
+    `video`: whether videos are looked at; `video_interval`: seconds between the frames that are.
+    """
+
+    video: bool = True
+    video_interval: float = INTERVAL
 
 
 @dataclass(slots=True)
 class Worked:
-    """What became of a file; `file` None: it has vanished meanwhile, or the scan was stopped before it was done.
+    """What became of a file; `file` None: it has vanished meanwhile, or the work was `stopped` before it was done.
 
     `seconds` is CPU seconds by stage. `hung`: the file could not even be read within the time-out.
     """
@@ -41,6 +49,7 @@ class Worked:
     file: ScannedFile | None
     seconds: dict[str, float] = field(default_factory=dict)
     hung: bool = False
+    stopped: bool = False
 
 
 class Desk(Protocol):
@@ -88,10 +97,25 @@ def failed(file: FoundFile, reason: str, *, mtime_ns: int) -> ScannedFile:
 
 def _scanned(file: FoundFile, analyser: Analyser, desk: Desk, options: WorkOptions, watch: Stopwatch) -> ScannedFile:
     """Tell by the first bytes what a file is, and hand it to who knows that kind."""
-    del options
     if photos.sniff(file.path):
         return _scanned_photo(file, analyser, desk, watch)
-    return ScannedFile(file.path, file.size, file.mtime_ns, FileState.OTHER)
+    mtime = file.mtime_ns
+    if video.sniff(file.path):
+        if options.video:
+            return _scanned_video(file, analyser, desk, options, watch)
+        mtime = NEVER  # a later scan may want it
+    return ScannedFile(file.path, file.size, mtime, FileState.OTHER)
+
+
+def _scanned_video(
+    file: FoundFile, analyser: Analyser, desk: Desk, options: WorkOptions, watch: Stopwatch
+) -> ScannedFile:
+    digest = video.content_hash(file.path, alive=desk.alive)
+    watch.stop("read")
+    if desk.is_known(digest):
+        return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, photo=digest)
+    footage = analyse_video(file.path, analyser, watch, interval=options.video_interval, alive=desk.alive)
+    return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, digest, footage.facts, footage.faces)
 
 
 def _scanned_photo(file: FoundFile, analyser: Analyser, desk: Desk, watch: Stopwatch) -> ScannedFile:
