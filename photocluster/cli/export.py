@@ -1,9 +1,10 @@
-"""photocluster export html, table, npz."""
+"""photocluster export html, table, npz, xmp, folders."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,17 +15,22 @@ from photocluster.cli.console import (
     library_folder,
     note,
     open_library,
+    plain,
     printable,
     stderr,
     write_json,
 )
+from photocluster.cli.targets import dry_run_option
+
+if TYPE_CHECKING:
+    from photocluster.pipeline.sidecars import ExportReport
 
 EXIT_SKIPPED = 3
 
 
 @click.group()
 def export() -> None:
-    """Write contact sheets, tables and embeddings.
+    """Write contact sheets, tables, embeddings, sidecars for other programs, and folders by person.
 
     \b
     Example: photocluster export html people/
@@ -143,3 +149,87 @@ def npz(ctx: click.Context, out: str, *, as_json: bool) -> None:
         write_json(summary)
     else:
         click.echo(f"{printable(summary.path)}: {count(summary.faces, 'face')}")
+
+
+@export.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(exists=True))
+@click.option("--include-propagated", is_flag=True, help="Also the names that photocluster gave by itself.")
+@click.option("--embed", is_flag=True, help="Write into the photos themselves, not beside them (needs ExifTool).")
+@click.option("--no-backup", is_flag=True, help="With --embed: keep no copy of the photo as it was.")
+@click.option("--keep-mtime", is_flag=True, help="With --embed: leave the modification time as it is.")
+@dry_run_option
+@json_option
+@click.pass_context
+def xmp(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    *,
+    include_propagated: bool,
+    embed: bool,
+    no_backup: bool,
+    keep_mtime: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Write the names and where the faces are into XMP sidecars, for digiKam, Immich, PhotoPrism, darktable and others.
+
+    PATH is a photo or a folder; without one, all photos of the library are meant. The names are those that you gave and
+    those that you imported. What others wrote into a sidecar stays; names that you took back since go out again.
+
+    \b
+    Examples: photocluster export xmp
+              photocluster export xmp --dry-run ~/Pictures/2019
+              photocluster export xmp --embed ~/Pictures/for-lightroom
+    """  # noqa: D301
+    from rich.progress import Progress
+
+    from photocluster.pipeline.embedding import EmbedOptions, export_embedded
+    from photocluster.pipeline.sidecars import export_xmp
+
+    if (no_backup or keep_mtime) and not embed:
+        raise click.UsageError("--no-backup and --keep-mtime go with --embed: sidecars leave the photos alone")
+    console = stderr()
+    with (
+        open_library(ctx) as library,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("photos", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        places = [Path(path) for path in paths]
+        if embed:
+            options = EmbedOptions(
+                backup=not no_backup, keep_mtime=keep_mtime, include_propagated=include_propagated, dry_run=dry_run
+            )
+            report = export_embedded(library, places, options=options, progress=progress)
+        else:
+            report = export_xmp(
+                library, places, include_propagated=include_propagated, dry_run=dry_run, progress=progress
+            )
+    if as_json:
+        write_json({"dry_run": dry_run, **plain(report)})
+    else:
+        _say_exported(report, dry_run=dry_run)
+    return EXIT_SKIPPED if report.skipped else 0
+
+
+def _say_exported(report: ExportReport, *, dry_run: bool) -> None:
+    if dry_run:
+        for change in report.changes:
+            click.echo(change.diff)
+    kinds = ("made", "updated", "removed")
+    counts = [(kind, sum(change.kind == kind for change in report.changes)) for kind in kinds]
+    done = [f"{count(number, 'file')} {kind}" for kind, number in counts if number]
+    done += [f"{report.unchanged:,} unchanged"] if report.unchanged or not done else []
+    (note if dry_run else click.echo)(("dry run: " if dry_run else "") + ", ".join(done))
+    for path, ours, theirs in report.conflicts:
+        note(f'{printable(path)}: "{ours}" here, "{theirs}" by another program for the same face; both are kept')
+    for path, reason in report.skipped:
+        note(f"{printable(path)} {reason}")
+    if report.embedded:
+        note(
+            f"{count(report.embedded, 'photo')} with names in the file itself, from an earlier --embed; to bring those "
+            "up to date: photocluster export xmp --embed"
+        )

@@ -65,12 +65,15 @@ class ExportReport:
         (path, reason) of photos that were left out.
     conflicts
         (path, our name, the name that another program gave to the same face): both stand in the file.
+    embedded
+        How many of the photos have names in the file itself, which an export of sidecars does not bring up to date.
     """
 
     changes: list[Change] = field(default_factory=list)
     unchanged: int = 0
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     conflicts: list[tuple[Path, str, str]] = field(default_factory=list)
+    embedded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,11 @@ def export_xmp(
     UsageError
         A path holds no photo of the library.
     """
-    report = ExportReport()
+    report, known = ExportReport(), Known(library)
     todo = list(tasks(library, paths, include_propagated=include_propagated))
+    report.embedded = sum(task.file.path in known.entries for task in todo)
     for start in range(0, len(todo), BATCH):
-        batch = _Batch(library, report, dry_run=dry_run)
+        batch = Batch(library, report, known, dry_run=dry_run)
         for task in todo[start : start + BATCH]:
             batch.plan(task)
         batch.write()
@@ -140,10 +144,11 @@ def tasks(library: Library, paths: Sequence[Path], *, include_propagated: bool) 
 
 def _below(files: Iterable[PhotoFile], paths: Sequence[Path]) -> Iterator[PhotoFile]:
     """Yield the files at or below some paths."""
-    roots = {Path(os.path.abspath(path)): path for path in paths}  # noqa: PTH100 - resolve() would follow links
-    met: set[Path] = set()
+    roots = {os.path.abspath(path): path for path in paths}  # noqa: PTH100 - resolve() would follow links
+    met: set[str] = set()
     for file in files:
-        above = [root for root in roots if file.path == root or root in file.path.parents]
+        here = os.fspath(file.path)
+        above = [root for root in roots if here == root or here.startswith(root.rstrip(os.sep) + os.sep)]
         met.update(above)
         if above or not roots:
             yield file
@@ -218,69 +223,87 @@ def _shares_stem(path: Path) -> bool:
     return False
 
 
-class _Batch:
+class Known:
+    """What was written so far, by file, and by photo for those that moved."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self.entries = library.exchange.written()
+        self._by_photo: dict[str, list[Path]] = {}
+        for path, entry in self.entries.items():
+            self._by_photo.setdefault(entry["photo"], []).append(path)
+
+    def at(self, path: Path, sha256: str) -> dict[str, Any] | None:
+        """Return what is ours in a file; one that came along with a moved photo is known by the photo."""
+        entry = self.entries.get(path)
+        if entry is None and path.exists():
+            moved = (other for other in self._by_photo.get(sha256, ()) if not other.exists())
+            entry = next((self.entries[other] for other in moved if other.suffix == path.suffix), None)
+        return entry
+
+    def keep(self, entries: Mapping[Path, dict[str, Any] | None]) -> None:
+        """Keep what is ours in some files now."""
+        new = {path: entry for path, entry in entries.items() if entry != self.entries.get(path)}
+        self._library.exchange.keep_written(new)
+        for path, entry in new.items():
+            if entry is None:
+                self.entries.pop(path, None)
+            else:
+                self.entries[path] = entry
+
+
+class Batch:
     """Some files: all are read and merged, then what is ours is noted, then all are written."""
 
-    def __init__(self, library: Library, report: ExportReport, *, dry_run: bool) -> None:
+    def __init__(self, library: Library, report: ExportReport, known: Known, *, dry_run: bool) -> None:
         self._library = library
         self._report = report
+        self._known = known
         self._dry_run = dry_run
-        self._known = library.exchange.written()
         self._planned: list[tuple[Task, Path, bytes, Merged]] = []
 
-    def plan(self, task: Task) -> None:
-        """Read and merge the sidecars of a photo."""
+    def plan(self, task: Task, sidecars: Sequence[Path] | None = None) -> None:
+        """Read and merge the sidecars of a photo: those given, else those of `sidecars_to_write`."""
         reason = changed_since(task.file)
         if reason is not None:
             self._report.skipped.append((task.file.path, reason))
             return
-        for path in sidecars_to_write(task.file.path):
+        for path in sidecars_to_write(task.file.path) if sidecars is None else sidecars:
             try:
                 before = path.read_bytes() if path.exists() else b""
-                merged = merge(before, task.people, self._memory(path, task.file.sha256), task.frame)
+                merged = merge(before, task.people, self._memory(path, task), task.frame)
             except OSError as error:
                 self._report.skipped.append((path, f"cannot be read: {error.strerror or error}"))
             except PhotoError as error:
                 self._report.skipped.append((path, str(error)))
             else:
-                self._report.conflicts += [(path, ours, theirs) for ours, theirs in merged.conflicts]
+                self._report.conflicts += [(path, *names) for names in merged.conflicts]
                 self._planned.append((task, path, before, merged))
 
-    def _memory(self, path: Path, sha256: str) -> Memory:
-        """Return what is ours in a file; one that came along with a moved photo is known by the photo."""
-        entry = self._known.get(path)
-        if entry is None:
-            moved = (e for p, e in self._known.items() if e["photo"] == sha256 and not p.exists())
-            entry = next(moved, None) if path.exists() else None
+    def _memory(self, path: Path, task: Task) -> Memory:
+        entry = self._known.at(path, task.file.sha256)
         return Memory() if entry is None else memory_of(entry)
 
     def write(self) -> None:
         """Write what was planned."""
-        due = []
-        for task, path, before, merged in self._planned:
-            after = merged.content or b""
-            if after == before:
-                self._report.unchanged += bool(before)
-            else:
-                due.append((task, path, before, merged))
+        due = [plan for plan in self._planned if (plan[3].content or b"") != plan[2]]
+        self._report.unchanged += sum(bool(before) for _, _, before, _ in self._planned) - sum(bool(d[2]) for d in due)
         if self._dry_run:
             self._report.changes += [_change(path, before, merged.content) for _, path, before, merged in due]
             return
-        self._library.exchange.keep_written({p: self._both(t, p, m.memory) for t, p, _, m in due})
-        for task, path, before, merged in due:
+        both = {path: together(self._memory(path, task), merged.memory) for task, path, _, merged in due}
+        self._library.exchange.keep_written({path: entry_of(task.file, both[path]) for task, path, *_ in due})
+        failed = set()
+        for _, path, before, merged in due:
             try:
                 put(path, merged.content)
                 self._report.changes.append(_change(path, before, merged.content))
             except OSError as error:
                 self._report.skipped.append((path, f"cannot be written: {error.strerror or error}"))
-                self._planned.remove((task, path, before, merged))
+                failed.add(path)
         kept = {path: entry_of(task.file, merged.memory) for task, path, _, merged in self._planned}
-        self._library.exchange.keep_written(
-            {path: entry for path, entry in kept.items() if entry != self._known.get(path)}
-        )
-
-    def _both(self, task: Task, path: Path, new: Memory) -> dict[str, Any] | None:
-        return entry_of(task.file, together(self._memory(path, task.file.sha256), new))
+        self._library.exchange.keep_written({path: self._known.entries.get(path) for path in failed})
+        self._known.keep({path: entry for path, entry in kept.items() if path not in failed})
 
 
 def together(old: Memory, new: Memory) -> Memory:

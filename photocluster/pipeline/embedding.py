@@ -1,0 +1,315 @@
+"""Names written into the photos themselves, only when the user asks for it.
+
+A copy beside the photo is written to, compared, and put in the photo's place in one step; the photo as it was stays as
+`photo.jpg.photocluster-backup`. The library then knows the new content as the same photo: no face is looked for again,
+and no name has to move. Should the process be killed between the two, the next scan carries the names over.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from photocluster import embedded
+from photocluster.errors import PhotoError, StoreError
+from photocluster.exiftool import LONGEST_KEYWORD, EmbeddingFailed, ExifTool
+from photocluster.metadata import sidecars_of
+from photocluster.pipeline.sidecars import (
+    Batch,
+    Change,
+    ExportReport,
+    Known,
+    Task,
+    changed_since,
+    content_hash,
+    difference,
+    entry_of,
+    memory_of,
+    sync_folder,
+    tasks,
+    together,
+)
+from photocluster.store import Library, PhotoFile, name_key
+from photocluster.xmp_merge import Memory, Merged, merge
+
+BACKUP = ".photocluster-backup"
+
+EMBEDDABLE = frozenset(("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "JPEG2000"))
+"""Formats into which names are written. RAW files are their makers' secret and stay as the camera wrote them, as all
+programs keep it; they and videos get a sidecar."""
+
+IPTC = frozenset(("JPEG", "TIFF"))
+"""Formats in which other programs look for IPTC keywords."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """`backup`: keep the photo as it was; `keep_mtime`: leave its modification time; the rest as in `export_xmp`."""
+
+    backup: bool = True
+    keep_mtime: bool = False
+    include_propagated: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one file is to become: the packet before and after, and the IPTC keywords to add and to take out."""
+
+    task: Task
+    place: Path
+    before: bytes
+    merged: Merged
+    add: tuple[str, ...]
+    remove: tuple[str, ...]
+    memory: Memory
+
+    @property
+    def due(self) -> bool:
+        """Whether the file has to be written."""
+        return (self.merged.content or b"") != self.before or bool(self.add or self.remove)
+
+
+def export_embedded(
+    library: Library,
+    paths: Sequence[Path] = (),
+    *,
+    options: EmbedOptions,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportReport:
+    """Write the names into the photos; into a sidecar where a format has no place for them.
+
+    A sidecar that is there already is brought up to date too: programs read it before they read the photo.
+
+    Raises
+    ------
+    MissingDependency
+        ExifTool is not installed.
+    UsageError
+        A path holds no photo of the library.
+    """
+    report = ExportReport()
+    groups: dict[int, list[Task]] = {}
+    for task in tasks(library, paths, include_propagated=options.include_propagated):
+        groups.setdefault(task.file.photo, []).append(task)
+    copies: dict[int, int] = {}
+    for file in library.exchange.files():
+        copies[file.photo] = copies.get(file.photo, 0) + 1
+    known = Known(library)
+    with ExitStack() as stack:
+        tool = stack.enter_context(ExifTool())
+        for done, (photo, of_photo) in enumerate(groups.items(), 1):
+            beside = Batch(library, report, known, dry_run=options.dry_run)
+            if of_photo[0].file.facts.format not in EMBEDDABLE or of_photo[0].frame is None:
+                for task in of_photo:
+                    beside.plan(task)
+            elif copies[photo] > len(of_photo):
+                reason = "has a copy outside of what is to be exported; name both, or export sidecars"
+                report.skipped += [(task.file.path, reason) for task in of_photo]
+            else:
+                written = _Photo(library, report, known, tool, options).write(of_photo)
+                for task in written:
+                    beside.plan(task, sidecars_of(task.file.path))
+            beside.write()
+            if progress is not None:
+                progress(done, len(groups))
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    """All files of one photo: they hold the same content, and do so afterwards."""
+
+    library: Library
+    report: ExportReport
+    known: Known
+    tool: ExifTool
+    options: EmbedOptions
+
+    def write(self, of_photo: Sequence[Task]) -> list[Task]:
+        """Write the names into the files; return them as they are known then."""
+        for task in of_photo:
+            reason = changed_since(task.file)
+            if reason is not None:
+                self.report.skipped.append((task.file.path, reason))
+                return []
+        try:
+            plans = [self._plan(task) for task in of_photo]
+        except PhotoError as error:
+            self.report.skipped.append((of_photo[0].file.path, str(error)))
+            return []
+        for plan in plans:
+            self.report.conflicts += [(plan.task.file.path, *names) for names in plan.merged.conflicts]
+        due = [plan for plan in plans if plan.due]
+        if not due or self.options.dry_run:
+            self.report.unchanged += len(plans) - len(due)
+            self.report.changes += [_change(plan) for plan in due]
+            return list(of_photo)
+        try:
+            return self._replace(plans)
+        except (OSError, PhotoError, StoreError) as error:
+            reason = f"cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)
+            self.report.skipped.append((of_photo[0].file.path, reason))
+            return []
+
+    def _plan(self, task: Task) -> _Plan:
+        path = task.file.path
+        packets = embedded.packets(path)
+        if len(packets) > 1:
+            raise EmbeddingFailed("its metadata are in several parts (extended XMP); export a sidecar for it")
+        before = packets[0] if packets else b""
+        entry = self.known.at(path, task.file.sha256)
+        ours = Memory() if entry is None else memory_of(entry)
+        merged = merge(before, task.people, ours, task.frame)
+        add: tuple[str, ...] = ()
+        remove: tuple[str, ...] = ()
+        kept: tuple[str, ...] = ()
+        if task.file.facts.format in IPTC:
+            add, remove, kept = self._keywords(path, [p.name for p in task.people], ours.keywords.get("IPTC", ()))
+        lists = {**merged.memory.keywords, **({"IPTC": kept} if kept else {})}
+        memory = replace(merged.memory, keywords=lists)
+        return _Plan(task, Path(os.path.realpath(path)), before, merged, add, remove, memory)
+
+    def _keywords(
+        self, path: Path, names: Sequence[str], ours: Sequence[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Return IPTC keywords to add, to take out, and those that are ours then."""
+        there = self.tool.keywords(path)
+        mine = [entry for entry in ours if entry in there.entries]
+        theirs = {name_key(entry) for entry in there.entries if entry not in mine}
+        wanted = [
+            name
+            for name in dict.fromkeys(names)
+            if name_key(name) not in theirs
+            and len(name.encode()) <= LONGEST_KEYWORD
+            and (there.unicode or name.isascii())
+        ]
+        add = tuple(name for name in wanted if name not in mine)
+        return add, tuple(entry for entry in mine if entry not in wanted), tuple(wanted)
+
+    def _replace(self, plans: Sequence[_Plan]) -> list[Task]:
+        """Put the files with the names in the place of those without, and tell the library."""
+        file = plans[0].task.file
+        self.library.exchange.keep_written({p.task.file.path: self._both(p) for p in plans})
+        with ExitStack() as stack:
+            parts = {plan.place: stack.enter_context(_Part(plan, self.tool)) for plan in plans}
+            hashes = {content_hash(part.path) for part in parts.values()}
+            if len(hashes) > 1:
+                raise EmbeddingFailed("its copies would not be alike any more; export sidecars for them")
+            for place, part in parts.items():
+                if self.options.backup and not self._is_ours(file, place):
+                    _back_up(place)
+                part.put(keep_mtime=self.options.keep_mtime)
+        now = {plan.task.file.path: _status(plan.place) for plan in plans}
+        digest = hashes.pop()
+        self.library.exchange.rewrite(file.photo, digest, now)
+        written = [replace(p.task, file=_renewed(p.task.file, digest, now)) for p in plans]
+        entries = {}
+        for task, plan in zip(written, plans, strict=True):
+            before = self.known.entries.get(plan.task.file.path, {}).get("former", [])
+            former = tuple(dict.fromkeys([*before, plan.task.file.sha256]))
+            entries[task.file.path] = entry_of(task.file, plan.memory, former)
+        self.known.keep(entries)
+        self.report.changes += [_change(plan) for plan in plans]
+        return written
+
+    def _both(self, plan: _Plan) -> Mapping[str, object] | None:
+        entry = self.known.at(plan.task.file.path, plan.task.file.sha256)
+        before = Memory() if entry is None else memory_of(entry)
+        return entry_of(plan.task.file, together(before, plan.memory), [] if entry is None else entry["former"])
+
+    def _is_ours(self, file: PhotoFile, place: Path) -> bool:
+        """Whether the photo as it is was written by an earlier export, and a backup of the one before is there."""
+        entry = self.known.entries.get(file.path)
+        return bool(entry and entry["former"] and entry["photo"] == file.sha256) and _backup_of(place).exists()
+
+
+class _Part:
+    """A copy of a photo with the names in it, beside the photo. A context manager: what was not put is removed."""
+
+    def __init__(self, plan: _Plan, tool: ExifTool) -> None:
+        self._plan, self._tool = plan, tool
+        self.path = plan.place
+
+    def __enter__(self) -> Self:
+        place = self._plan.place
+        handle, name = tempfile.mkstemp(prefix=f".{place.stem[:80]}.", suffix=f".part{place.suffix}", dir=place.parent)
+        os.close(handle)
+        self.path = Path(name)
+        try:
+            shutil.copy2(place, self.path)
+            self._write()
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.path != self._plan.place:
+            self.path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        content = self._plan.merged.content
+        with tempfile.TemporaryDirectory() as folder:
+            packet = Path(folder) / "packet.xmp"
+            packet.write_bytes(content or b"")
+            self._tool.embed(
+                self.path, None if content is None else packet, add=self._plan.add, remove=self._plan.remove
+            )
+        found = embedded.packets(self.path)
+        if [packet.strip() for packet in found] != ([content.strip()] if content else []):
+            raise EmbeddingFailed("ExifTool wrote other metadata than it was given; export a sidecar for it")
+        with self.path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+    def put(self, *, keep_mtime: bool) -> None:
+        """Put the copy in the photo's place."""
+        place = self._plan.place
+        status = place.stat()
+        with suppress(OSError, AttributeError):  # only an administrator can give a file to another owner
+            os.chown(self.path, status.st_uid, status.st_gid)
+        if keep_mtime:
+            os.utime(self.path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        self.path.replace(place)
+        self.path = place
+        sync_folder(place.parent)
+
+
+def _backup_of(place: Path) -> Path:
+    return place.with_name(place.name + BACKUP)
+
+
+def _back_up(place: Path) -> None:
+    """Keep the photo as it is under another name, which no earlier one has."""
+    backup, number = _backup_of(place), 1
+    while backup.exists():
+        number += 1
+        backup = place.with_name(f"{place.name}{BACKUP}-{number}")
+    try:
+        backup.hardlink_to(place)  # the photo is about to be replaced, not written to
+    except OSError:
+        shutil.copy2(place, backup)
+
+
+def _status(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _renewed(file: PhotoFile, digest: str, now: Mapping[Path, tuple[int, int]]) -> PhotoFile:
+    size, mtime_ns = now[file.path]
+    return replace(file, sha256=digest, size=size, mtime_ns=mtime_ns)
+
+
+def _change(plan: _Plan) -> Change:
+    path = plan.task.file.path
+    lines = [difference(path, plan.before, plan.merged.content or b"")]
+    lines += [f"-IPTC keyword: {keyword}" for keyword in plan.remove]
+    lines += [f"+IPTC keyword: {keyword}" for keyword in plan.add]
+    return Change(path, "updated", "\n".join(line for line in lines if line))
