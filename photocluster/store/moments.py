@@ -1,0 +1,210 @@
+"""What photos look like, where their faces lie in them, and which files show the moment of another photo."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from photocluster.records import FloatArray, IntArray
+from photocluster.store.database import Database
+from photocluster.store.files import FileState
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  capture times are the camera's local time, without a zone
+
+STANDS = "EXISTS (SELECT 1 FROM file AS own WHERE own.photo = {} AND NOT own.missing)"
+"""Whether a photo, by the expression for its id, has a file that is there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looks:
+    """What n photos look like, by the time they were taken, unknown times last, then by id.
+
+    Attributes
+    ----------
+    photos
+        (n,) int64 ids.
+    hashes
+        (n,) int64 perceptual hashes.
+    sizes
+        (n, 2) int64 width and height of the upright photo in pixels.
+    seconds
+        (n,) float64 when they were taken, in seconds of the camera's own time; NaN where not known.
+    """
+
+    photos: IntArray
+    hashes: IntArray
+    sizes: IntArray
+    seconds: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where n faces lie in their photos, by photo id, then face.
+
+    Attributes
+    ----------
+    faces, photos
+        (n,) int64 ids.
+    boxes
+        (n, 4) float32 x0 y0 x1 y1 in fractions of the photo's width and height.
+    quality
+        (n,) float32, 0..1.
+    """
+
+    faces: IntArray
+    photos: IntArray
+    boxes: FloatArray
+    quality: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class FileOfMoment:
+    """A file as its neighbours in the folder see it.
+
+    `photo` is the photo that it holds, by id (None: none that was worked on) and by hash; `duration` is that of a
+    video. `shown_by` is the photo that shows its moment, as an earlier scan found out.
+    """
+
+    id: int
+    path: Path
+    size: int
+    mtime_ns: int
+    state: FileState
+    missing: bool
+    photo: int | None
+    digest: str | None
+    captured_at: str | None
+    duration: float | None
+    shown_by: int | None
+
+
+_FILE = (
+    "SELECT file.id, file.path, file.size, file.mtime_ns, file.state, file.missing, photo.id, photo.hash, "
+    "photo.captured_at, photo.duration, file.shown_by FROM file LEFT JOIN photo ON photo.id = file.photo"
+)
+
+
+_OWN = "phash IS NOT NULL AND replaced_by IS NULL AND shown_by IS NULL"
+
+_SHOWING = """
+    (:faces IS NULL OR photo.id IN (SELECT photo FROM face WHERE id IN (SELECT value FROM json_each(:faces))))
+"""
+
+
+class Moments:
+    """Moments that several files or photos of a library show."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def looks(self, faces: Collection[int] | None = None) -> Looks:
+        """Return what the photos look like that stand for themselves and have a hash, or those that show some faces."""
+        query = (
+            "SELECT id, phash, width, height, captured_at FROM photo "
+            f"WHERE {_OWN} AND {_SHOWING} ORDER BY captured_at IS NULL, captured_at, id"
+        )
+        found = self._database.execute(query, _listed(faces)).fetchall()
+        numbers = np.array([row[:4] for row in found], dtype=np.int64).reshape(-1, 4)
+        seconds = np.array([_seconds(row[4]) for row in found], dtype=np.float64)
+        return Looks(numbers[:, 0].copy(), numbers[:, 1].copy(), numbers[:, 2:], seconds)
+
+    def places(self, faces: Collection[int] | None = None) -> Places:
+        """Return where all faces of these photos lie."""
+        query = (
+            "SELECT face.id, photo.id, x0 / width, y0 / height, x1 / width, y1 / height, quality "
+            f"FROM face JOIN photo ON photo.id = face.photo WHERE {_OWN} AND {_SHOWING} ORDER BY photo.id, face.id"
+        )
+        found = self._database.execute(query, _listed(faces)).fetchall()
+        ids = np.array([row[:2] for row in found], dtype=np.int64).reshape(-1, 2)
+        values = np.array([row[2:] for row in found], dtype=np.float32).reshape(-1, 5)
+        return Places(ids[:, 0].copy(), ids[:, 1].copy(), values[:, :4], values[:, 4])
+
+    def newest(self) -> tuple[int, int]:
+        """Return the highest ids of a file and of a photo so far, 0 where there is none."""
+        file, photo = self._database.execute(
+            "SELECT (SELECT coalesce(max(id), 0) FROM file), (SELECT coalesce(max(id), 0) FROM photo)"
+        ).fetchone()
+        return int(file), int(photo)
+
+    def in_folder(self, folder: Path) -> list[FileOfMoment]:
+        """Return the known files right in a folder, by the bytes of their paths."""
+        separator = os.fsencode(os.sep)
+        start = os.fsencode(folder).rstrip(separator) + separator
+        end = start[:-1] + bytes([start[-1] + 1])
+        query = (
+            f"{_FILE} WHERE file.path > ? AND file.path < ? AND instr(substr(file.path, ?), ?) = 0 ORDER BY file.path"
+        )
+        return [_file(row) for row in self._database.execute(query, (start, end, len(start) + 1, separator))]
+
+    def left_alone(self) -> list[FileOfMoment]:
+        """Return the files that were never worked on, as another photo showed their moment, and that is gone."""
+        query = (
+            f"{_FILE} WHERE file.shown_by IS NOT NULL AND file.photo IS NULL AND NOT file.missing "
+            f"AND NOT {STANDS.format('file.shown_by')} ORDER BY file.path"
+        )
+        return [_file(row) for row in self._database.execute(query)]
+
+    def link(self) -> None:
+        """Say of each photo of a linked file which of the two stands for both: the one whose file is there.
+
+        That is the photo which shows the moment (a JPEG beside a RAW), or the other one while that is gone. Where
+        neither is there, all stays as it is.
+        """
+        query = f"""
+            SELECT file.photo, file.shown_by, {STANDS.format("file.shown_by")}, {STANDS.format("file.photo")}
+            FROM file WHERE file.shown_by IS NOT NULL AND file.photo IS NOT NULL AND file.photo != file.shown_by
+            ORDER BY file.path
+        """
+        links = self._database.execute(query).fetchall()
+        if not links:
+            return
+        with self._database.transaction():
+            for photo, shown_by, stands, own in links:
+                if stands or own:
+                    shown, showing = (photo, shown_by) if stands else (shown_by, photo)
+                    self._database.execute(
+                        "UPDATE photo SET shown_by = NULL WHERE id = ? AND shown_by = ?", (showing, shown)
+                    )
+                    self._database.execute(
+                        "UPDATE photo SET shown_by = ? WHERE id = ? AND shown_by IS NOT ?", (showing, shown, showing)
+                    )
+
+    def linked(self) -> list[tuple[int, int]]:
+        """Return (photo, the photo that shows its moment) by id, of those on which the user's word still stands."""
+        return self._database.execute(
+            "SELECT DISTINCT photo.id, photo.shown_by FROM photo LEFT JOIN face ON face.photo = photo.id "
+            "WHERE photo.shown_by IS NOT NULL AND photo.replaced_by IS NULL "
+            "AND (face.id IN (SELECT face FROM assignment WHERE source != 'propagated') "
+            "OR face.id IN (SELECT face FROM rejection) OR face.id IN (SELECT face FROM ignored) "
+            "OR photo.hash IN (SELECT photo FROM mirror)) ORDER BY photo.id"
+        ).fetchall()
+
+
+def _listed(faces: Collection[int] | None) -> dict[str, str | None]:
+    return {"faces": None if faces is None else json.dumps(list(faces))}
+
+
+def _file(row: Sequence[object]) -> FileOfMoment:
+    number, path, size, mtime_ns, state, missing, *rest = row
+    return FileOfMoment(
+        number,  # type: ignore[arg-type]
+        Path(os.fsdecode(path)),  # type: ignore[arg-type]
+        size,  # type: ignore[arg-type]
+        mtime_ns,  # type: ignore[arg-type]
+        FileState(state),
+        bool(missing),
+        *rest,  # type: ignore[arg-type]
+    )
+
+
+def _seconds(captured_at: str | None) -> float:
+    if captured_at is None:
+        return float("nan")
+    return (datetime.fromisoformat(captured_at).replace(tzinfo=None) - EPOCH).total_seconds()
