@@ -273,12 +273,12 @@ class Crew:
     def _work(self, file: FoundFile, desk: Desk, *, fresh: bool) -> Worked:
         worker = self._take(fresh=fresh)
         if worker is None:
-            return Worked(None)
+            return Worked(None, stopped=True)
         try:
             result = worker.work(file, desk, self.timeout)
         except TimedOut as error:
             self._drop(worker)
-            return Worked(None) if error.hurried else self._given_up(file, reading=error.reading)
+            return Worked(None, stopped=True) if error.hurried else self._given_up(file, reading=error.reading)
         except BaseException:
             self._drop(worker)
             raise

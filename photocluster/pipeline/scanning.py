@@ -21,14 +21,14 @@ from photocluster.patience import Patience
 from photocluster.pipeline.analysis import Analyser, Stopwatch, recipe
 from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.crew import Crew
-from photocluster.pipeline.matching import KnownFiles, exists, lies_below
 from photocluster.pipeline.importing import place_kept
+from photocluster.pipeline.matching import KnownFiles, exists, lies_below
 from photocluster.pipeline.recognition import PropagationReport, propagate
 from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
 from photocluster.pipeline.working import Worked, WorkOptions
-from photocluster.store import FileState, Library, ScannedFile
+from photocluster.store import FileState, KnownFile, Library, Pending, ScannedFile
 from photocluster.video import INTERVAL
-from photocluster.walking import FoundFile, WalkProblem, walk
+from photocluster.walking import STRIKES, FoundFile, WalkProblem, walk
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,8 @@ class _Scan:
     def _read(self, roots: Sequence[Path]) -> None:
         """Work on all files that are new or changed; when interrupted, end and store what has begun."""
         make_analyser = partial(Analyser, mirror=self.options.mirror)
-        crew = Crew(make_analyser, WorkOptions(), is_known=self.known.__contains__, timeout=self.options.timeout)
+        work = WorkOptions(video=self.options.video, video_interval=self.options.video_interval)
+        crew = Crew(make_analyser, work, is_known=self.known.__contains__, timeout=self.options.timeout)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="photocluster") as pool, crew:
             try:
                 for file in self._files_to_read(roots):
@@ -293,7 +294,9 @@ class _Scan:
             return
         self.strikes[device] += 1
         if self.strikes[device] == STRIKES:
-            reason = f"{STRIKES} files in a row could not be read; what is new on the same disk is left for another scan"
+            reason = (
+                f"{STRIKES} files in a row could not be read; what is new on the same disk is left for another scan"
+            )
             self.report.problems.append((file.path.parent, reason))
             here = [other for other in self.backlog if other.device == device]
             self.left += len(here)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from photocluster.patience import Patience
+from photocluster.pipeline.matching import lies_below
 from photocluster.store import Library
 
 
@@ -42,24 +44,35 @@ def _mount_point(root: Path) -> str:
     return str(path)
 
 
-def vanished(library: Library, roots: Sequence[Path], seen: set[int]) -> list[int]:
-    """Return the ids of the known files below `roots` that are gone, out of those that the walk did not see."""
+def vanished(library: Library, roots: Sequence[Path], seen: set[int], hung: Sequence[Path]) -> list[int]:
+    """Return the ids of the known files below `roots` that are gone, out of those that the walk did not see.
+
+    Nothing is asked of what lies below `hung`: no answer would come.
+    """
     dangling = cache(_is_dangling_link)
     return [
         file_id
         for root in roots
-        if _is_there(root)
-        for file_id, path in library.photos.below(root)
-        if file_id not in seen and _is_gone(path) and not any(map(dangling, _between(path, root)))
+        if not lies_below(root, hung) and _is_there(root)
+        for file_id, path in library.files.unseen(root, seen)
+        if not lies_below(path, hung) and _is_gone(path) and not any(map(dangling, _between(path, root)))
     ]
 
 
-def left_behind(library: Library, hashes: Sequence[str]) -> list[int]:
+def left_behind(library: Library, hashes: Sequence[str], patience: Patience) -> list[int]:
     """Return the ids of the files that are gone of photos that a scan found again elsewhere: they were moved.
 
-    These may lie anywhere, as when a whole folder was moved and only its new place is scanned.
+    These may lie anywhere, as when a whole folder was moved and only its new place is scanned. Where no answer comes,
+    the rest is left for another scan.
     """
-    return [file_id for file_id, path in library.photos.files_of(hashes) if _is_gone(path)]
+    gone = []
+    for file_id, path in library.photos.files_of(hashes):
+        try:
+            if patience.call(_is_gone, path):
+                gone.append(file_id)
+        except TimeoutError:
+            break
+    return gone
 
 
 def _is_there(path: Path) -> bool:

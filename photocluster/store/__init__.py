@@ -2,11 +2,12 @@
 
 from photocluster.store.clusters import ClusterInfo
 from photocluster.store.exchange import Exchange, NamedFace, PhotoFile
+from photocluster.store.files import FileState, KnownFile, Pending
 from photocluster.store.history import Event, History, TakenBack
 from photocluster.store.journal import Decision, clean_name, name_key
 from photocluster.store.library import Library, Status
 from photocluster.store.names import Assignment, IgnoredKind, PersonInfo, Sighting
-from photocluster.store.photos import FileState, KnownFile, ScannedFile
+from photocluster.store.photos import ScannedFile
 from photocluster.store.regions import KeptName, ShownPhoto, box_of, region_row
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "KnownFile",
     "Library",
     "NamedFace",
+    "Pending",
     "PersonInfo",
     "PhotoFile",
     "ScannedFile",

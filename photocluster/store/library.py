@@ -16,7 +16,9 @@ from photocluster.store.clusters import Clusters
 from photocluster.store.database import Database, store_error
 from photocluster.store.exchange import Exchange
 from photocluster.store.faces import LIVE, Faces
+from photocluster.store.files import Files, Pending
 from photocluster.store.history import History
+from photocluster.store.moments import Moments
 from photocluster.store.names import Names
 from photocluster.store.photos import Photos
 from photocluster.store.questions import Questions
@@ -25,16 +27,22 @@ from photocluster.store.regions import Regions
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Counts of what the library holds; `disk_bytes` is the size of its folder."""
+    """Counts of what the library holds.
+
+    `pending` is what the last scan had still to do; `clustered_faces` are in a cluster, `unclustered_faces` came after
+    the last clustering; `disk_bytes` is the size of the library's folder.
+    """
 
     photos: int
     photos_without_faces: int
     missing_photos: int
     files: int
     failed_files: int
+    pending: Pending
     faces: int
     ignored_faces: int
     clustered_faces: int
+    unclustered_faces: int
     clusters: int
     persons: int
     named_by_user: int
@@ -63,8 +71,10 @@ class Library:
     def __init__(self, folder: Path, *, recipe: Recipe | None = None, create: bool = False) -> None:
         self.folder = folder
         self._database = Database(folder, recipe=recipe, create=create)
+        self.files = Files(self._database)
         self.photos = Photos(self._database)
         self.faces = Faces(self._database)
+        self.moments = Moments(self._database)
         self.names = Names(self._database)
         self.clusters = Clusters(self._database)
         self.questions = Questions(self._database)
@@ -126,9 +136,14 @@ class Library:
             missing_photos=count(f"{current} AND NOT {here}"),
             files=count("file WHERE state = 'photo' AND NOT missing"),
             failed_files=count("file WHERE state = 'failed' AND NOT missing"),
+            pending=self.files.pending(),
             faces=count(f"face JOIN photo ON photo.id = face.photo WHERE {LIVE}"),
             ignored_faces=count("ignored"),
             clustered_faces=count(f"{clustered} WHERE cluster IS NOT NULL AND {LIVE}"),
+            unclustered_faces=count(
+                "face JOIN photo ON photo.id = face.photo "
+                f"WHERE {LIVE} AND face.id NOT IN (SELECT face FROM membership)"
+            ),
             clusters=count(f"(SELECT DISTINCT cluster FROM {clustered} WHERE cluster IS NOT NULL AND {LIVE})"),
             persons=count("person"),
             named_by_user=source.get("user", 0),

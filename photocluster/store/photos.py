@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +14,11 @@ import numpy as np
 from photocluster.errors import StoreError
 from photocluster.records import Face, FloatArray, PhotoFacts
 from photocluster.store.database import CLEARING, Database
+from photocluster.store.files import FileState, KnownFile, Pending, note_pending
 from photocluster.store.pictures import forget_pictures
 
-SETTLED, MOUNTS, PENDING = "settled", "mounts", "pending"
-"""Keys in `meta`: see `Photos.settled_rows`, `Photos.mounts` and `Photos.pending`."""
-
-KNOWN_ROWS = 2000
-"""Files that `Photos.known` reads at a time: no statement is left open while a scan writes."""
-
-
-class FileState(StrEnum):
-    """What a file turned out to be."""
-
-    PHOTO = "photo"
-    FAILED = "failed"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """What the library remembers of a file: enough to see that it has not changed. `mtime_ns` is in nanoseconds."""
-
-    id: int
-    size: int
-    mtime_ns: int
-    state: FileState
-    error: str | None
-    missing: bool
+SETTLED, MOUNTS = "settled", "mounts"
+"""Keys in `meta`: see `Photos.settled_rows` and `Photos.mounts`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,32 +53,16 @@ class Photos:
         ).fetchone()
         return None if row is None else KnownFile(row[0], row[1], row[2], FileState(row[3]), row[4], bool(row[5]))
 
-    def known(self, roots: Sequence[Path]) -> Iterator[tuple[bytes, KnownFile]]:
-        """Yield (path, what is known) of the files at or below `roots`, by the bytes of the path.
-
-        What is written meanwhile may be among it or not.
-        """
-        query = (
-            "SELECT path, id, size, mtime_ns, state, error, missing FROM file WHERE path >= ? AND path < ? "
-            f"ORDER BY path LIMIT {KNOWN_ROWS}"
-        )
-        for start, end in _ranges(roots):
-            rows: list[Any] = [(start,)]
-            while rows:
-                rows = self._database.execute(query, (rows[-1][0], end)).fetchall()
-                for path, *values in rows:
-                    yield path, KnownFile(*values[:3], FileState(values[3]), values[4], bool(values[5]))
-                start = rows[-1][0] + b"\0" if rows else start
-
     def hashes(self) -> set[str]:
         """Return the hashes of all photos that were worked on."""
         return {row[0] for row in self._database.execute("SELECT hash FROM photo")}
 
-    def add(self, files: Sequence[ScannedFile]) -> int:
+    def add(self, files: Sequence[ScannedFile], *, pending: Pending | None = None) -> int:
         """Commit a batch of a scan, all or nothing, and return how many faces it added.
 
         A photo whose every file now holds another photo is marked as replaced by that one. A file that held a photo and
         cannot be used now keeps its row: it is tried again at the next scan, and its photo is not lost sight of.
+        `pending` is noted with it: what the scan has still to do (see `Files.pending`).
         """
         added: list[FloatArray] = []
         with self._database.transaction():
@@ -127,6 +88,8 @@ class Photos:
             if added:
                 self._database.matrix.append(np.stack(added), rows=start)
                 self._database.execute("UPDATE meta SET value = ? WHERE key = 'rows'", (str(start + len(added)),))
+            if pending is not None:
+                note_pending(self._database, pending)
         return len(added)
 
     def _add_photo(self, scanned: ScannedFile, start: int, added: list[FloatArray]) -> int:
@@ -235,12 +198,13 @@ class Photos:
         found: dict[str, str] = json.loads(self._database.meta(MOUNTS) or "{}")
         return found
 
-    def end_scan(self, mounts: Mapping[str, str]) -> None:
-        """Note that a scan came to its end, and where its roots were mounted."""
+    def end_scan(self, mounts: Mapping[str, str], pending: Pending) -> None:
+        """Note that a scan came to its end, where its roots were mounted, and what it left for the next one."""
         with self._database.transaction():
             known = {**self.mounts(), **mounts}
             for key, value in ((SETTLED, str(self._database.rows)), (MOUNTS, json.dumps(known))):
                 self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            note_pending(self._database, pending)
 
     def failed(self) -> list[tuple[Path, str]]:
         """Return (path, reason) of the files that could not be used, by path."""
@@ -312,7 +276,11 @@ class Photos:
                 self._database.execute("DELETE FROM face WHERE photo = ?", found)
                 self._database.execute("DELETE FROM file WHERE photo = ?", found)
                 self._database.execute("DELETE FROM photo WHERE id = ?", found)
-                self._database.execute("DELETE FROM waiting WHERE json_extract(entry, '$.photo') = ?", (digest,))
+                self._database.execute(
+                    "DELETE FROM waiting "
+                    "WHERE ? IN (json_extract(entry, '$.photo'), json_extract(entry, '$.other[0]'))",
+                    (digest,),
+                )
                 gone += faces
             self._forget_in_events(set(gone), set(hashes))
             left = [*json.loads(self._database.meta(CLEARING) or "[]"), *gone]
@@ -334,7 +302,14 @@ def _without(change: list[Any], faces: set[int], hashes: set[str]) -> list[Any]:
     table, *rows = change
     kept = []
     for row in rows:
-        photo = json.loads(row["entry"])["photo"] if row and table == "waiting" else row and row.get("photo")
-        gone = row and (row.get("face") in faces or (table == "pair" and row["other"] in faces) or photo in hashes)
-        kept.append(None if gone else row)
+        gone = row and (row.get("face") in faces or (table == "pair" and row["other"] in faces))
+        kept.append(None if gone or (row and not hashes.isdisjoint(_hashes_of(table, row))) else row)
     return [table, *kept]
+
+
+def _hashes_of(table: str, row: dict[str, Any]) -> list[str]:
+    """Return the hashes of the photos that a row of an event speaks of."""
+    if table != "waiting":
+        return [row["photo"]] if "photo" in row else []
+    entry = json.loads(row["entry"])
+    return [entry["photo"], *(entry.get("other") or ())[:1]]

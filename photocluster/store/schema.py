@@ -18,6 +18,9 @@ folder ``.pictures``, which the modules `neighbours` and `pictures` describe):
     - ``file.state``: 'photo' (``photo`` says which), 'failed' (``error`` says why), 'other' (not a photo): a second
       scan reads none of them again while size and modification time stay; ``mtime_ns`` is -1 where the file could not
       be read, which says nothing of the file: it is tried again at each scan;
+    - ``file.shown_by``: the photo that shows this file's moment, as a scan found out: a RAW beside its JPEG, the clip of
+      a Live Photo. While that photo has a file, this one is 'other' and was never worked on, or its own photo is
+      ``shown_by`` that one; when it has none any more, it is the other way round;
     - ``face.id`` is the row number in the matrix; ``face.landmarks`` is 5 x 2 little-endian float32, x before y;
     - ``face.time``, ``face.track``: seconds into a video, and which of its tracks; null in still photos;
     - names: ``person.key`` is the case-folded NFKC form of ``person.name``, so that one name is one person; ``born`` is
@@ -44,6 +47,7 @@ folder ``.pictures``, which the modules `neighbours` and `pictures` describe):
     - ``meta``: ``recipe`` (JSON; see `records.Recipe`), ``rows`` (committed rows of the matrix), ``created_at``;
       ``settled``: how many rows there were when a scan last came to its end, so that the faces of one that was
       interrupted are still new to the next; ``mounts``: JSON object, root -> mount point that held it at the last scan;
+      ``pending``: JSON list, how many files the last scan had still to look into, and whether it had found them all;
       ``clearing``: JSON list of rows that a forgotten photo left to be zeroed, while that has not been done.
 
 ``embeddings.npy``
@@ -180,6 +184,8 @@ MIGRATIONS = (
     ALTER TABLE photo ADD COLUMN phash INTEGER;
     ALTER TABLE photo ADD COLUMN shown_by INTEGER REFERENCES photo ON DELETE SET NULL;
     CREATE INDEX photo_shown_by ON photo (shown_by) WHERE shown_by IS NOT NULL;
+    ALTER TABLE file ADD COLUMN shown_by INTEGER REFERENCES photo ON DELETE SET NULL;
+    CREATE INDEX file_shown_by ON file (shown_by) WHERE shown_by IS NOT NULL;
     ALTER TABLE face ADD COLUMN time REAL;
     ALTER TABLE face ADD COLUMN track INTEGER;
     CREATE TABLE region (

@@ -1,0 +1,133 @@
+"""Files: the paths at which a scan found something, and what is known of them without opening them."""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from photocluster.store.database import Database
+
+PENDING = "pending"
+"""Key in `meta`: see `Files.pending`."""
+
+ROWS = 2000
+"""Files that `Files.known` reads at a time: no statement is left open while a scan writes."""
+
+
+class FileState(StrEnum):
+    """What a file turned out to be."""
+
+    PHOTO = "photo"
+    FAILED = "failed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the library remembers of a file: enough to see that it has not changed. `mtime_ns` is in nanoseconds."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    state: FileState
+    error: str | None
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """How many files a scan had still to look into; not `complete`: it had not found them all."""
+
+    files: int = 0
+    complete: bool = True
+
+
+class Files:
+    """The files of a library, as a scan needs them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def known(self, roots: Sequence[Path]) -> Iterator[tuple[bytes, KnownFile]]:
+        """Yield (path, what is known) of the files at or below `roots`, by the bytes of the path.
+
+        What is written meanwhile may be among it or not.
+        """
+        query = (
+            "SELECT path, id, size, mtime_ns, state, error, missing FROM file WHERE path >= ? AND path < ? "
+            f"ORDER BY path LIMIT {ROWS}"
+        )
+        for first, end in _ranges(roots):
+            start = first
+            while rows := self._database.execute(query, (start, end)).fetchall():
+                for path, number, size, mtime_ns, state, error, missing in rows:
+                    yield path, KnownFile(number, size, mtime_ns, FileState(state), error, bool(missing))
+                start = rows[-1][0] + b"\0"
+
+    def unseen(self, root: Path, seen: set[int]) -> list[tuple[int, Path]]:
+        """Return (id, path) of the files at or below `root` that are neither marked missing nor among `seen`."""
+        query = "SELECT id, path FROM file WHERE path >= ? AND path < ? AND NOT missing"
+        return [
+            (number, Path(os.fsdecode(path)))
+            for start, end in _ranges([root])
+            for number, path in self._database.execute(query, (start, end))
+            if number not in seen
+        ]
+
+    def at(self, number: int) -> tuple[Path, KnownFile] | None:
+        """Return the path and what is known of a file by its id, or None."""
+        query = "SELECT path, id, size, mtime_ns, state, error, missing FROM file WHERE id = ?"
+        row = self._database.execute(query, (number,)).fetchone()
+        if row is None:
+            return None
+        path, *values, state, error, missing = row
+        return Path(os.fsdecode(path)), KnownFile(*values, FileState(state), error, bool(missing))
+
+    def by_spelling(self) -> dict[int, int]:
+        """Return a hash of `spelling` -> id, for all files that hold a photo."""
+        query = "SELECT path, id FROM file WHERE photo IS NOT NULL"
+        return {hash(spelling(path)): number for path, number in self._database.execute(query)}
+
+    def rename(self, new_paths: Sequence[tuple[int, bytes]]) -> None:
+        """Give files, by id, other paths; they are there."""
+        with self._database.transaction():
+            for number, path in new_paths:
+                self._database.execute("UPDATE file SET path = ?, missing = 0 WHERE id = ?", (path, number))
+
+    def pending(self) -> Pending:
+        """Return what the last scan had still to do when it was stopped, or what it left out."""
+        return Pending(*json.loads(self._database.meta(PENDING) or "[]"))
+
+
+def note_pending(database: Database, pending: Pending) -> None:
+    """Write what a scan has still to do; within a transaction."""
+    value = json.dumps([pending.files, pending.complete])
+    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (PENDING, value))
+
+
+def spelling(path: bytes) -> str:
+    """Return what two paths share that differ in case or in Unicode's forms (NFC, NFD) alone."""
+    text = os.fsdecode(path)
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
+
+
+def _ranges(roots: Sequence[Path]) -> list[tuple[bytes, bytes]]:
+    """Return (first, end) of the paths at and below the roots, in order and without overlaps."""
+    found: set[tuple[bytes, bytes]] = set()
+    for root in roots:
+        path = os.fsencode(root)
+        below = path.rstrip(_SEPARATOR) + _SEPARATOR
+        found |= {(path, path + b"\0"), (below, below[:-1] + bytes([below[-1] + 1]))}
+    ranges: list[tuple[bytes, bytes]] = []
+    for start, end in sorted(found):
+        if not ranges or start >= ranges[-1][1]:
+            ranges.append((start, end))
+    return ranges
+
+
+_SEPARATOR = os.fsencode(os.sep)
