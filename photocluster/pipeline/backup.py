@@ -24,13 +24,20 @@ other folders, by other models. The file is UTF-8 JSON, an object::
               "not": ["Ben"],                  persons that it is not
               "ignored": null                  or "stranger", "crowd", "statue", "drawing", "not-a-face"
             }
+          ],
+          "regions": [                         names that other programs gave, and no face bears
+            {"box": null, "person": "Ann", "origin": "takeout"}      without a box: of the photo as a whole
           ]
         }
+      ],
+      "pairs": [                               two faces without a name that are one person, or two
+        {"same": true, "faces": [{"sha256": "9f86d0...", "file": "/photos/2019/a.jpg", "box": [...]}, {...}]}
       ]
     }
 
 Faces of which nothing was said are left out, and so are propagated names: they follow from the others. Persons are
-listed by name, photos by hash, faces from top left. Bytes of a path that are not UTF-8 are written as ``\xNN``.
+listed by name, photos by hash, faces from top left. ``regions`` and ``pairs`` may be missing. Bytes of a path that are
+not UTF-8 are written as ``\xNN``.
 """
 
 from __future__ import annotations
@@ -39,7 +46,7 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,13 +86,41 @@ class SavedFace:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedRegion:
+    """A name that another program gave and no face bears; `box` is in shares, or None for the photo as a whole."""
+
+    box: Box | None
+    person: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
 class SavedPhoto:
-    """A photo of a backup: its hash, where it was last seen, whether it is a mirror, and its faces."""
+    """A photo of a backup: its hash, where it was last seen, whether it is a mirror, its faces and kept names."""
 
     sha256: str
     file: str
     mirror: bool
     faces: tuple[SavedFace, ...]
+    regions: tuple[SavedRegion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlace:
+    """A face by its photo's hash and last file, and its box in shares."""
+
+    sha256: str
+    file: str
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPair:
+    """Two faces that were said to be one person (`same`), or two."""
+
+    same: bool
+    one: SavedPlace
+    other: SavedPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +129,7 @@ class Backup:
 
     persons: tuple[SavedPerson, ...]
     photos: tuple[SavedPhoto, ...]
+    pairs: tuple[SavedPair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,17 +209,52 @@ def collect(library: Library) -> Backup:
                 ignored=ignored.get(row.face),
             )
         )
+    regions = _regions(library, files)
+    pairs = _pairs(library)
     for entry in library.names.waiting().values():
         files.setdefault(entry["photo"], entry["file"])
         if entry["mirror"]:
             mirrors.add(entry["photo"])
+        elif entry.get("origin") is not None:
+            box = None if entry["box"] is None else Box(*entry["box"])
+            regions[entry["photo"]].append(SavedRegion(box, names[entry["person"]], entry["origin"]))
+        elif entry.get("other") is not None:
+            one, (digest, file, place) = SavedPlace(entry["photo"], entry["file"], Box(*entry["box"])), entry["other"]
+            pairs.append(SavedPair(entry["same"], one, SavedPlace(digest, file, Box(*place))))
         else:
             faces[entry["photo"]].append(_waiting_face(entry, names))
     photos = tuple(
-        SavedPhoto(digest, files.get(digest, ""), digest in mirrors, tuple(sorted(faces[digest], key=_place)))
-        for digest in sorted(mirrors | faces.keys())
+        SavedPhoto(
+            digest,
+            files.get(digest, ""),
+            digest in mirrors,
+            tuple(sorted(faces[digest], key=_place)),
+            tuple(sorted(regions[digest], key=lambda region: (region.person, str(region.box)))),
+        )
+        for digest in sorted(mirrors | faces.keys() | regions.keys())
     )
-    return Backup(persons, photos)
+    return Backup(persons, photos, tuple(pairs))
+
+
+def _regions(library: Library, files: dict[str, str]) -> defaultdict[str, list[SavedRegion]]:
+    """Return photo -> the names that wait there for a face; note where each photo lies."""
+    regions: defaultdict[str, list[SavedRegion]] = defaultdict(list)
+    for kept in library.regions.kept():
+        files.setdefault(kept.photo, _text(kept.path))
+        facts = library.regions.facts(kept.photo)
+        box = None if kept.box is None or facts is None else _shares(kept.box, facts.width, facts.height)
+        regions[kept.photo].append(SavedRegion(box, kept.name, kept.origin))
+    return regions
+
+
+def _pairs(library: Library) -> list[SavedPair]:
+    rows = {row.face: row for row in library.faces.several(library.questions.faces())}
+    places = {face: SavedPlace(row.photo, _text(row.path), relative_box(row)) for face, row in rows.items()}
+    return [
+        SavedPair(same, places[one], places[other])
+        for same in (True, False)
+        for one, other in library.questions.pairs(same=same)
+    ]
 
 
 def _waiting_face(entry: Mapping[str, Any], names: Mapping[int, str]) -> SavedFace:
@@ -199,7 +270,10 @@ def _waiting_face(entry: Mapping[str, Any], names: Mapping[int, str]) -> SavedFa
 
 def relative_box(row: FaceRow) -> Box:
     """Return the box of a face as shares of the upright photo's width and height."""
-    box, width, height = row.detection.box, row.facts.width, row.facts.height
+    return _shares(row.detection.box, row.facts.width, row.facts.height)
+
+
+def _shares(box: Box, width: int, height: int) -> Box:
     return Box(*(round(v, DIGITS) for v in (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)))
 
 
@@ -234,10 +308,28 @@ def as_json(content: Backup) -> dict[str, Any]:
                     }
                     for face in photo.faces
                 ],
+                "regions": [
+                    {"box": _corners(region.box), "person": region.person, "origin": region.origin}
+                    for region in photo.regions
+                ],
             }
             for photo in content.photos
         ],
+        "pairs": [
+            {
+                "same": pair.same,
+                "faces": [
+                    {"sha256": place.sha256, "file": place.file, "box": _corners(place.box)}
+                    for place in (pair.one, pair.other)
+                ],
+            }
+            for pair in content.pairs
+        ],
     }
+
+
+def _corners(box: Box | None) -> list[float] | None:
+    return None if box is None else [box.x0, box.y0, box.x1, box.y1]
 
 
 def read_backup(path: Path) -> Backup:
@@ -267,6 +359,7 @@ def read_backup(path: Path) -> Backup:
         return Backup(
             tuple(_person(entry) for entry in document["persons"]),
             tuple(_photo(entry) for entry in document["photos"]),
+            tuple(_pair(entry) for entry in document.get("pairs", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} is damaged: {type(error).__name__} {error}") from error
@@ -281,16 +374,31 @@ def _person(entry: Mapping[str, Any]) -> SavedPerson:
 
 def _photo(entry: Mapping[str, Any]) -> SavedPhoto:
     faces = tuple(_face(face) for face in entry["faces"])
-    return SavedPhoto(str(entry["sha256"]), str(entry["file"]), bool(entry["mirror"]), faces)
+    regions = tuple(_region(region) for region in entry.get("regions", ()))
+    return SavedPhoto(str(entry["sha256"]), str(entry["file"]), bool(entry["mirror"]), faces, regions)
+
+
+def _region(entry: Mapping[str, Any]) -> SavedRegion:
+    box = None if entry["box"] is None else _box(entry["box"])
+    return SavedRegion(box, str(entry["person"]), str(entry["origin"]))
+
+
+def _pair(entry: Mapping[str, Any]) -> SavedPair:
+    one, other = (SavedPlace(str(f["sha256"]), str(f["file"]), _box(f["box"])) for f in entry["faces"])
+    return SavedPair(bool(entry["same"]), one, other)
+
+
+def _box(corners: Sequence[Any]) -> Box:
+    x0, y0, x1, y1 = (float(v) for v in corners)
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"box {corners}")
+    return Box(x0, y0, x1, y1)
 
 
 def _face(entry: Mapping[str, Any]) -> SavedFace:
-    x0, y0, x1, y1 = (float(v) for v in entry["box"])
-    if not (x0 < x1 and y0 < y1):
-        raise ValueError(f"box {entry['box']}")
     person = entry["person"]
     return SavedFace(
-        box=Box(x0, y0, x1, y1),
+        box=_box(entry["box"]),
         person=None if person is None else str(person),
         source=None if person is None else Source(entry["source"]),
         cover=bool(entry["cover"]),

@@ -256,7 +256,9 @@ class _Merge:
             person = self._into if entry["person"] == other else entry["person"]
             changed = {**entry, "person": person, "rejected": sorted(set(refused) - {person})}
             if changed != entry:
-                self._decision.put("waiting", {**row, "entry": json.dumps(changed, sort_keys=True)})
+                self._decision.remove("waiting", row)
+                key = row["key"].replace(f" region {other} ", f" region {self._into} ")
+                self._decision.put("waiting", {"key": key, "entry": json.dumps(changed, sort_keys=True)})
 
     def _take_regions(self, other: int) -> None:
         for row in self._decision.rows_of_person("region", other):

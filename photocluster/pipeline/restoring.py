@@ -16,7 +16,8 @@ from photocluster.errors import UsageError
 from photocluster.pipeline.backup import Backup, SavedPerson, read_backup, relative_box
 from photocluster.pipeline.persons import add_alias
 from photocluster.records import Box, FaceRow, Source
-from photocluster.store import Decision, Library
+from photocluster.regions import in_pixels
+from photocluster.store import Decision, Library, region_row
 
 SAME_FACE_IOU = 0.5
 """Boxes that overlap by half are one face: the criterion by which detections have been matched since PASCAL VOC
@@ -71,9 +72,16 @@ class RestoreReport:
     unplaced: tuple[Unplaced, ...]
 
 
+Corners = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """What is said of a face, with ids in place of names; or that a photo is a mirror."""
+    """What is said of a face, with ids in place of names; or that a photo is a mirror.
+
+    With an `origin` it is a name that waits for a face; with `other` (hash, file, box) it says that both faces are the
+    `same` person, or that they are two.
+    """
 
     photo: str
     file: str
@@ -84,10 +92,18 @@ class _Statement:
     rejected: tuple[int, ...] = ()
     ignored: str | None = None
     mirror: bool = False
+    origin: str | None = None
+    other: tuple[str, str, Corners] | None = None
+    same: bool = False
 
     @property
     def key(self) -> str:
-        return f"{self.photo} {'mirror' if self.box is None else ' '.join(map(str, self.box))}"
+        place = "" if self.box is None else " ".join(map(str, self.box))
+        if self.origin is not None:
+            return f"{self.photo} region {self.person} {place}"
+        if self.other is not None:
+            return f"{self.photo} {place} {self.other[0]} {' '.join(map(str, self.other[2]))}"
+        return f"{self.photo} {place or 'mirror'}"
 
 
 def restore(library: Library, path: Path | None = None, *, dry_run: bool = False) -> RestoreReport:
@@ -111,7 +127,9 @@ def restore(library: Library, path: Path | None = None, *, dry_run: bool = False
     with library.names.decide("restore", arguments, dry_run=dry_run) as decision:
         restoring = _Restoring(library, decision)
         restoring.persons(content.persons)
-        restoring.photos(_statements(content, decision) + _waiting(library))
+        statements = _statements(content, decision) + _waiting(library)
+        restoring.photos([statement for statement in statements if statement.other is None])
+        restoring.pairs([statement for statement in statements if statement.other is not None])
     return restoring.report(decision.event)
 
 
@@ -135,14 +153,34 @@ def _statements(content: Backup, decision: Decision) -> list[_Statement]:
                     face.ignored,
                 )
             )
+        for region in photo.regions:
+            place = None if region.box is None else _corners(region.box)
+            person = decision.person(region.person)
+            statements.append(_Statement(photo.sha256, photo.file, place, person, origin=region.origin))
+    for pair in content.pairs:
+        other = (pair.other.sha256, pair.other.file, _corners(pair.other.box))
+        statements.append(
+            _Statement(pair.one.sha256, pair.one.file, _corners(pair.one.box), other=other, same=pair.same)
+        )
     return statements
 
 
+def _corners(box: Box) -> Corners:
+    return (box.x0, box.y0, box.x1, box.y1)
+
+
 def _waiting(library: Library) -> list[_Statement]:
-    return [
-        _Statement(**{**entry, "box": entry["box"] and tuple(entry["box"]), "rejected": tuple(entry["rejected"])})
-        for entry in library.names.waiting().values()
-    ]
+    found = []
+    for entry in library.names.waiting().values():
+        other = entry.get("other")
+        values = {
+            **entry,
+            "box": entry["box"] and tuple(entry["box"]),
+            "rejected": tuple(entry["rejected"]),
+            "other": other and (other[0], other[1], tuple(other[2])),
+        }
+        found.append(_Statement(**values))
+    return found
 
 
 def match_boxes(saved: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
@@ -235,7 +273,11 @@ class _Restoring:
             if statement.mirror:
                 self._decision.put("mirror", {"photo": digest})
                 self._decision.remove("waiting", {"key": statement.key})
-        faces = [(statement, statement.box) for statement in statements if statement.box is not None]
+            elif statement.origin is not None:
+                self._region(statement, rows)
+                self._decision.remove("waiting", {"key": statement.key})
+        placed = [statement for statement in statements if statement.origin is None]
+        faces = [(statement, statement.box) for statement in placed if statement.box is not None]
         pairs = match_boxes([Box(*box) for _, box in faces], [relative_box(row) for row in rows])
         named_here = {row.person: row.face for row in rows if row.source in {Source.USER, Source.IMPORTED}}
         mirror = self._decision.get("mirror", {"photo": digest}) is not None
@@ -252,6 +294,42 @@ class _Restoring:
             self._changed += len(self._decision.changes) > before
             self._decision.remove("waiting", {"key": statement.key})
 
+    def _region(self, statement: _Statement, rows: Sequence[FaceRow]) -> None:
+        """Keep a name that waits for a face, unless the person is named in the photo by now."""
+        person, facts = statement.person or -1, self._library.regions.facts(statement.photo)
+        words = [row for row in rows if row.source in {Source.USER, Source.IMPORTED}]
+        if facts is None or self._names[person] in {row.person for row in words}:
+            return
+        box = None if statement.box is None else in_pixels(Box(*statement.box), facts.width, facts.height)
+        row = region_row(statement.photo, person, box, statement.origin or "")
+        if self._decision.get("region", row) is None:
+            self._decision.put("region", row)
+
+    def pairs(self, statements: Sequence[_Statement]) -> None:
+        """Say again which faces are one person, or two."""
+        for statement in {each.key: each for each in reversed(statements)}.values():
+            if statement.box is None or statement.other is None:
+                continue
+            photo, _, box = statement.other
+            faces = self._face_at(statement.photo, statement.box), self._face_at(photo, box)
+            if None in faces or faces[0] == faces[1]:
+                here = {statement.photo, photo} <= self._hashes
+                self._wait(statement, Reason.NO_FACE if here else Reason.NO_PHOTO)
+                continue
+            face, other = sorted(face for face in faces if face is not None)
+            before = self._decision.get("pair", {"face": face, "other": other})
+            if before is None:
+                self._decision.put("pair", {"face": face, "other": other, "same": int(statement.same)})
+            elif bool(before["same"]) != statement.same:
+                here_said, said = ("one person", "two people")[:: 1 if before["same"] else -1]
+                self._conflicts.append(Conflict(f"f{face} and f{other}", here_said, said))
+            self._decision.remove("waiting", {"key": statement.key})
+
+    def _face_at(self, digest: str, box: Corners) -> int | None:
+        rows = self._library.faces.of_hash(digest)
+        pairs = match_boxes([Box(*box)], [relative_box(row) for row in rows])
+        return rows[pairs[0]].face if pairs else None
+
     def _wait(self, statement: _Statement, reason: Reason) -> None:
         """Keep a statement for later."""
         self._unplaced.append(Unplaced(statement.photo, statement.file, statement.box, self._said(statement), reason))
@@ -266,6 +344,8 @@ class _Restoring:
         parts += [f"not {self._names[person]}" for person in statement.rejected]
         if statement.ignored is not None:
             parts.append(f"ignored ({statement.ignored})")
+        if statement.other is not None:
+            parts.append(f"{'one person' if statement.same else 'not one person'} with a face in {statement.other[1]}")
         return ", ".join(parts)
 
     def _face(self, statement: _Statement, row: FaceRow, *, twice: bool) -> None:
