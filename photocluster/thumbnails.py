@@ -25,9 +25,11 @@ JPEG_QUALITY = 85
 
 
 def thumbnail_key(row: FaceRow) -> str:
-    """Return 12 hexadecimal digits that differ where the photo's content, the box or the way of cutting differ."""
+    """Return 12 hexadecimal digits that differ where the content, the frame, the box or the way of cutting differ."""
     box = row.detection.box
     key = f"{row.photo} {box.x0:.2f} {box.y0:.2f} {box.x1:.2f} {box.y1:.2f} {THUMBNAIL_SIZE} {MARGIN} {JPEG_QUALITY}"
+    if row.time is not None:
+        key += f" {row.time:.3f}"
     return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 

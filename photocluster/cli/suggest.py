@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -220,11 +219,11 @@ def _show(library: Library, suggestion: Suggestion, protocol: Protocol) -> None:
 
 def _crop(row: FaceRow) -> bytes | None:
     """Return the picture of a face as a JPEG file, None where its photo cannot be read now."""
-    from photocluster import photos
+    from photocluster.pipeline.showing import load_picture
     from photocluster.thumbnails import long_side_needed, thumbnail
 
     try:
-        decoded = photos.decode(photos.read(Path(row.path)), longest_side=long_side_needed([row]))
+        decoded = load_picture(row, long_side_needed([row]))
     except PhotoclusterError:
         return None
     return thumbnail(decoded, row)

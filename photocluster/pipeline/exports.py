@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from photocluster import photos
 from photocluster.contact_sheet import SheetSummary, write_contact_sheet
 from photocluster.models import unit
+from photocluster.pipeline.showing import load_picture
 from photocluster.pipeline.suggesting import suggestions
 from photocluster.pipeline.targets import cluster_faces, person_id
-from photocluster.records import DecodedPhoto, FaceRow, FloatArray
-from photocluster.sheet_plan import SheetQuestion
+from photocluster.records import FaceRow, FloatArray
+from photocluster.sheet_plan import NamedPlace, SheetQuestion
 from photocluster.store import Library
 from photocluster.suggestions import Kind
 from photocluster.tables import write_npz, write_table
@@ -93,10 +93,11 @@ def export_html(
     return write_contact_sheet(
         out,
         rows,
-        load_photo=_load_photo,
+        load_photo=load_picture,
         library_name=library.folder.name,
         made_at=datetime.now(UTC).astimezone(),
         questions=questions,
+        places=_places(library),
         command="photocluster" + ("" if default_library else f" --library {shlex.quote(str(library.folder))}"),
         for_print=options.for_print,
         with_photos=options.with_photos,
@@ -105,8 +106,13 @@ def export_html(
     )
 
 
-def _load_photo(row: FaceRow, least_long_side: int) -> DecodedPhoto:
-    return photos.decode(photos.read(Path(row.path)), longest_side=least_long_side)
+def _places(library: Library) -> dict[str, list[NamedPlace]]:
+    """Return photo's hash -> the names that wait for a face there."""
+    places: defaultdict[str, list[NamedPlace]] = defaultdict(list)
+    for kept in library.regions.kept():
+        if kept.box is not None:
+            places[kept.photo].append(NamedPlace(kept.name, kept.box))
+    return places
 
 
 def _questions(library: Library, rows: Mapping[int, FaceRow]) -> list[SheetQuestion]:

@@ -18,6 +18,7 @@ from photocluster import photos
 from photocluster.errors import Outdated, UndecodablePhoto, UsageError
 from photocluster.pipeline.exports import with_distances
 from photocluster.pipeline.queries import FoundPhoto, find_photos_of
+from photocluster.pipeline.showing import load_picture
 from photocluster.pipeline.suggesting import Suggestion, agenda
 from photocluster.records import DecodedPhoto, FaceRow, Source
 from photocluster.store import ClusterInfo, Event, Library, PersonInfo
@@ -218,7 +219,7 @@ def search(library: Library, text: str) -> list[FoundPhoto]:
 
 
 def picture_of(row: FaceRow, least_long_side: int) -> DecodedPhoto:
-    """Return the photo of a face, decoded; the file is only read.
+    """Return the picture of a face: its photo, or its frame of a video (where the content is not compared).
 
     Raises
     ------
@@ -227,6 +228,8 @@ def picture_of(row: FaceRow, least_long_side: int) -> DecodedPhoto:
     """
     if not row.path:
         raise UndecodablePhoto("no file with this photo is known any more")
+    if row.time is not None:
+        return load_picture(row, least_long_side)
     content = photos.read(Path(row.path))
     if hashlib.sha256(content).hexdigest() != row.photo:
         raise UndecodablePhoto("the file holds another photo by now; scan again")
