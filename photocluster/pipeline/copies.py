@@ -12,8 +12,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photocluster.calibration import FLOOR
+from photocluster.identification import VERIFICATION_THRESHOLD
 from photocluster.perceptual import MAX_RADIUS, bits_apart, near_pairs
 from photocluster.pipeline.carrying import SAME_FACE_DISTANCE, SAME_PLACE_IOU
 from photocluster.records import FloatArray, IntArray
@@ -74,11 +76,11 @@ def near_photos(library: Library, faces: Collection[int] | None = None) -> NearP
     looks, places = library.moments.looks(faces), library.moments.places(faces)
     pairs, bits = _candidates(looks)
     photos = looks.photos[pairs]
-    same, shown = _same_faces(library.embeddings(), places, photos)
+    sure = bits <= SURE_BITS
+    same, shown = _same_faces(library.embeddings(), places, photos, sure)
     alike = np.zeros(len(pairs), dtype=bool)
     alike[same[:, 0]] = True
     timed = np.isfinite(looks.seconds[pairs]).all(axis=1)
-    sure = bits <= SURE_BITS
     near = alike | (sure & (shown == 0).any(axis=1)) | (timed & (sure | (shown == 0).all(axis=1)))
     return NearPhotos(photos[near], same[near[same[:, 0]], 1:], places)
 
@@ -142,8 +144,15 @@ def _candidates(looks: Looks) -> tuple[IntArray, IntArray]:
     return pairs[fit], bits[fit]
 
 
-def _same_faces(embeddings: FloatArray, places: Places, pairs: IntArray) -> tuple[IntArray, IntArray]:
-    """Return (pair, face, face) of the same faces in pairs of photos, and how many faces (m, 2) the photos show."""
+def _same_faces(
+    embeddings: FloatArray, places: Places, pairs: IntArray, sure: NDArray[np.bool_]
+) -> tuple[IntArray, IntArray]:
+    """Return (pair, face, face) of the same faces in pairs of photos, and how many faces (m, 2) the photos show.
+
+    Faces are the same if they are very near and in about the same place, or in the very same place and may be one
+    person; in pairs (m,) that are `sure`, as far as one person's faces ever are from each other: a small copy has poor
+    faces.
+    """
     start = np.searchsorted(places.photos, pairs)
     shown = np.searchsorted(places.photos, pairs, side="right") - start
     combinations = shown[:, 0] * shown[:, 1]
@@ -157,9 +166,8 @@ def _same_faces(embeddings: FloatArray, places: Places, pairs: IntArray) -> tupl
         apart = embeddings[places.faces[a[part]]] - embeddings[places.faces[b[part]]]
         distance[part] = np.linalg.norm(apart, axis=1)
     overlap, offset = _overlap(places.boxes[a], places.boxes[b])
-    same = ((distance < SAME_FACE_DISTANCE) & (offset <= NEAR_PLACE)) | (
-        (distance < FLOOR) & (overlap > SAME_PLACE_IOU)
-    )
+    limit = np.where(sure[pair], VERIFICATION_THRESHOLD, FLOOR)
+    same = (distance < SAME_FACE_DISTANCE) & (offset <= NEAR_PLACE) | (distance < limit) & (overlap > SAME_PLACE_IOU)
     return np.stack([pair[same], places.faces[a[same]], places.faces[b[same]]], axis=1), shown
 
 

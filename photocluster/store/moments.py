@@ -198,7 +198,7 @@ def _file(row: Sequence[object]) -> FileOfMoment:
         Path(os.fsdecode(path)),  # type: ignore[arg-type]
         size,  # type: ignore[arg-type]
         mtime_ns,  # type: ignore[arg-type]
-        FileState(state),
+        FileState(str(state)),
         bool(missing),
         *rest,  # type: ignore[arg-type]
     )
