@@ -41,6 +41,7 @@ from photocluster.sheet_plan import (
     PAGE_NAME,
     PREVIEW_NAME,
     THUMBNAIL_NAME,
+    NamedPlace,
     SheetQuestion,
     needs_preview,
     picture_key,
@@ -125,6 +126,7 @@ def write_contact_sheet(
     library_name: str,
     made_at: datetime,
     questions: Sequence[SheetQuestion] = (),
+    places: Mapping[str, Sequence[NamedPlace]] | None = None,
     command: str = "photocluster",
     for_print: bool = False,
     with_photos: bool = False,
@@ -152,6 +154,8 @@ def write_contact_sheet(
         Shown on the index.
     questions
         What the user may confirm, what is worth most first.
+    places
+        Photo's hash -> names that other programs gave to places where no face was found: drawn into the whole photo.
     command
         What stands before the verb in the commands shown.
     for_print
@@ -189,7 +193,7 @@ def write_contact_sheet(
             content = resources.files("photocluster").joinpath("templates", name).read_bytes()
             _write_changed(out / name, content)
         there = frozenset(name for name in copies if (out / name).exists())
-        facts = SheetFacts(library_name, made_at, command, pictures.reasons, there)
+        facts = SheetFacts(library_name, made_at, command, pictures.reasons, there, places or {})
         pages = chain(
             render_pages(plan, facts, questions), [(PRINT_PAGE, render_print(plan, facts))] if for_print else []
         )

@@ -12,9 +12,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from photocluster.records import FaceRow, Source
+from photocluster.records import Box, FaceRow, PhotoFacts, Source
 from photocluster.sheet_plan import (
     Group,
+    NamedPlace,
     Plan,
     SheetQuestion,
     letters,
@@ -62,6 +63,8 @@ class SheetFacts:
         Photo's hash -> why its faces have no thumbnail.
     previews
         Names of the copies of whole photos that are in the sheet.
+    places
+        Photo's hash -> names that other programs gave to places where no face was found.
     """
 
     library_name: str
@@ -69,6 +72,7 @@ class SheetFacts:
     command: str
     unreadable: Mapping[str, str]
     previews: frozenset[str]
+    places: Mapping[str, Sequence[NamedPlace]]
 
 
 def render_pages(plan: Plan, facts: SheetFacts, questions: Sequence[SheetQuestion] = ()) -> Iterator[tuple[str, str]]:
@@ -97,6 +101,7 @@ class _Pages:
         self.plan, self.facts, self.questions = plan, facts, questions
         self.environment = _environment()
         self.page_of: dict[int, str] = {}
+        self.page_of_person = {group.person: group.pages[0] for group in plan.people if group.person is not None}
         self.in_picture: dict[str, list[FaceRow]] = defaultdict(list)
         for group in plan.groups:
             for place, row in enumerate(group.rows):
@@ -239,17 +244,25 @@ class _Pages:
             "file": _shown(path.name),
             "path": _shown(row.path),
             "about": [text for text in (_moment(row), facts.camera, f"{facts.width:,} x {facts.height:,}") if text],
-            "faces": [self._place(face) for face in sorted(faces, key=lambda face: face.detection.box.x0)],
+            "faces": [self._face_place(face) for face in sorted(faces, key=lambda face: face.detection.box.x0)],
+            "places": [
+                [None, *_relative(place.box, facts), _shown(place.name), self.page_of_person.get(place.name)]
+                for place in self.facts.places.get(row.photo, ())
+            ],
         }
 
-    def _place(self, row: FaceRow) -> list[Any]:
+    def _face_place(self, row: FaceRow) -> list[Any]:
         """Return [face, left, top, width, height (of the picture, 0..1), name, page]."""
-        box, facts = row.detection.box, row.facts
-        x0, y0 = max(box.x0, 0.0) / facts.width, max(box.y0, 0.0) / facts.height
-        x1, y1 = min(box.x1, facts.width) / facts.width, min(box.y1, facts.height) / facts.height
-        place = [round(value, 4) for value in (x0, y0, max(x1 - x0, 0.0), max(y1 - y0, 0.0))]
         name = row.person if row.person is not None else f"Cluster {row.cluster}" if row.cluster is not None else None
+        place = _relative(row.detection.box, row.facts)
         return [row.face, *place, None if name is None else _shown(name), self.page_of.get(row.face)]
+
+
+def _relative(box: Box, facts: PhotoFacts) -> list[float]:
+    """Return left, top, width and height of what of a box lies in the photo, 0..1."""
+    x0, y0 = max(box.x0, 0.0) / facts.width, max(box.y0, 0.0) / facts.height
+    x1, y1 = min(box.x1, facts.width) / facts.width, min(box.y1, facts.height) / facts.height
+    return [round(value, 4) for value in (x0, y0, max(x1 - x0, 0.0), max(y1 - y0, 0.0))]
 
 
 def _clusters_link(plan: Plan) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photocluster.records import FaceRow, PhotoFacts
+from photocluster.records import Box, FaceRow, PhotoFacts
 from photocluster.thumbnails import thumbnail_key
 
 TIGHTNESS = ((0.8, "tight"), (0.6, "fairly tight"), (0.0, "loose"))
@@ -65,6 +65,14 @@ class SheetQuestion:
     person: str | None
     needs_name: bool
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPlace:
+    """A name that another program gave to a place of a photo where no face was found; `box` as that of a detection."""
+
+    name: str
+    box: Box
 
 
 @dataclass(frozen=True, slots=True)

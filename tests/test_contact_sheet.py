@@ -24,7 +24,7 @@ from photocluster.contact_sheet import MANIFEST, write_contact_sheet
 from photocluster.errors import UnreadableFile, UsageError
 from photocluster.models import Detector, weights_folder
 from photocluster.records import Box, DecodedPhoto, Detection, FaceRow, PhotoFacts, Quality, Source
-from photocluster.sheet_plan import OUTLIER_GROUP, SheetQuestion, plan_pages
+from photocluster.sheet_plan import OUTLIER_GROUP, NamedPlace, SheetQuestion, plan_pages
 from photocluster.thumbnails import long_side_needed, shown_square, thumbnail, thumbnail_key
 
 FACTS = PhotoFacts(400, 300, 1, "JPEG", None, None)
@@ -328,6 +328,15 @@ def test_a_page_knows_all_faces_of_its_photos(tmp_path):
     assert faces[2][1:6] == [0, 0.6667, 0.2, 0.3333, EVIL]  # cut off at the photo's edge
     assert faces[3][5:] == ["Cluster 4", "cluster-4.html"]
     assert person_page(tmp_path, "ann").all("a", "data-picture") == [rows[0].photo]
+
+
+def test_a_page_knows_names_that_wait_for_a_face(tmp_path):
+    rows = [named(1, "Ann")]
+    places = {rows[0].photo: [NamedPlace("Ann", Box(200, 150, 300, 330)), NamedPlace(EVIL, Box(0, 0, 4, 3))]}
+    write(tmp_path, rows, places=places)
+    (path,) = tmp_path.glob("person-ann-*")
+    (picture,) = pictures_of(path).values()
+    assert picture["places"] == [[None, 0.5, 0.5, 0.25, 0.5, "Ann", path.name], [None, 0, 0, 0.01, 0.01, EVIL, None]]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,8 @@
   function box(face, current) {
     const [id, left, top, width, height, name, page] = face;
     const element = make(page ? "a" : "span", { className: "box" });
-    if (page) element.href = `${page}#face-${id}`;
+    if (page) element.href = id === null ? page : `${page}#face-${id}`;
+    if (id === null) element.classList.add("kept");
     if (id === current) element.classList.add("current");
     const label = make("span", { className: "label" }, make("bdi", { textContent: name ?? "Nobody yet" }));
     if (top < 0.12) label.classList.add("below");
@@ -154,7 +155,7 @@
       problem.textContent = "The photo cannot be shown: its file is not here, or not of a kind that browsers show.";
     };
     image.addEventListener("error", fail);
-    frame.replaceChildren(image, problem, ...picture.faces.map((face) => box(face, current)));
+    frame.replaceChildren(image, problem, ...[...picture.faces, ...picture.places].map((face) => box(face, current)));
     if (picture.src) image.src = picture.src;
     else fail();
     $(".about", dialog).replaceChildren(
