@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from photocluster.patience import Patience
 
@@ -40,17 +41,31 @@ STRIKES = 3
 time-out, and of a share that is down every folder would."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class Beside(NamedTuple):
+    """What may show a file's moment: a photo in the same folder, see `pipeline.moments`.
+
+    `path` is that file (None: there is none any more), `photo` the hash of what it holds, `captured_at` when that was
+    taken. `before` is the photo that showed the moment at the last scan, by hash.
+    """
+
+    path: Path | None
+    photo: str | None
+    captured_at: str | None
+    before: str | None
+
+
+class FoundFile(NamedTuple):
     """A regular file: the bytes of its absolute path (links are not resolved), size in bytes, modification time in ns.
 
-    `device` is the number of the disk that its folder is on.
+    `device` is the number of the disk that its folder is on, `beside` is given to what a scan held back. A tuple, as
+    there are many: a third of the time to make.
     """
 
     raw: bytes
     size: int
     mtime_ns: int
     device: int = 0
+    beside: Beside | None = None
 
     @property
     def path(self) -> Path:
@@ -115,6 +130,7 @@ class _Folder:
 
     path: str
     device: int
+    inode: int
     entries: Iterator[_Entry]
 
 
@@ -131,7 +147,7 @@ class _Walk:
     def files(self) -> Iterator[tuple[bytes, FoundFile | WalkProblem]]:
         """Yield what is found with its sort key."""
         folder, name = os.path.split(self.root)
-        top = _Folder(os.path.join(folder, ""), 0, iter([_Entry(os.fsencode(name), name, None)]))  # noqa: PTH118
+        top = _Folder(os.path.join(folder, ""), 0, 0, iter([_Entry(os.fsencode(name), name, None)]))  # noqa: PTH118
         stack = [top]
         while stack:
             here = stack[-1]
@@ -171,10 +187,8 @@ class _Walk:
                 return None
             return f"cannot be read: {error.strerror or error}"
         self.strikes = 0
-        if isinstance(looked, tuple):
-            identity, folder = looked
-            self.seen.add(identity)
-            return folder
+        if isinstance(looked, _Folder):
+            self.seen.add((looked.device, looked.inode))
         return looked
 
     def _hung(self, path: str, stack: list[_Folder]) -> WalkProblem:
@@ -193,15 +207,12 @@ class _Walk:
 _HANGS = "hangs"
 
 
-def _look(
-    path: str, root: str, rules: _Rules, seen: set[tuple[int, int]]
-) -> tuple[tuple[int, int], _Folder] | FoundFile | None:
+def _look(path: str, root: str, rules: _Rules, seen: set[tuple[int, int]]) -> _Folder | FoundFile | None:
     """Look at what is at a path; of a folder also at its entries, that nothing of it has to be asked again."""
     status = os.stat(path)  # noqa: PTH116 - here and below: a Path per entry would double the time
     if stat.S_ISREG(status.st_mode):
         return FoundFile(os.fsencode(path), status.st_size, status.st_mtime_ns, status.st_dev)
-    identity = (status.st_dev, status.st_ino)
-    if not stat.S_ISDIR(status.st_mode) or identity in seen:
+    if not stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) in seen:
         return None
     with os.scandir(path) as listing:
         entries = list(listing)
@@ -210,7 +221,7 @@ def _look(
         entries = []
     taken = rules.taken(entries, path, root)
     found = sorted(filter(None, map(_entry, taken)), key=lambda entry: entry.key)
-    return identity, _Folder(path, status.st_dev, iter(found))
+    return _Folder(path, status.st_dev, status.st_ino, iter(found))
 
 
 def _entry(entry: os.DirEntry[str]) -> _Entry | None:

@@ -28,18 +28,35 @@ class KnownFiles:
         self._patience = patience
         self._rows = library.files.known(roots)
         self._row = next(self._rows, None)
+        self._passed: list[tuple[bytes, KnownFile]] = []
         self._spellings: dict[int, int] | None = None
 
     def of(self, file: FoundFile) -> KnownFile | None:
         """Return what is known of a file, or None."""
         row = self._row
         while row is not None and row[0] < file.raw:
+            self._passed.append(row)
             row = next(self._rows, None)
-        self._row = row
-        known = row[1] if row is not None and row[0] == file.raw else self._respelled(file)
+        if row is not None and row[0] == file.raw:
+            self._row = next(self._rows, None)
+            known: KnownFile | None = row[1]
+        else:
+            self._row = row
+            known = self._respelled(file)
         if known is not None:
             self.seen.add(known.id)
         return known
+
+    def unseen(self) -> list[tuple[int, Path]]:
+        """Return, when the walk is over, (id, path) of the files that did not come by and are not known as missing."""
+        if self._row is not None:
+            self._passed += [self._row, *self._rows]
+            self._row = None
+        return [
+            (known.id, Path(os.fsdecode(path)))
+            for path, known in self._passed
+            if not known.missing and known.id not in self.seen
+        ]
 
     def _respelled(self, file: FoundFile) -> KnownFile | None:
         if self._spellings is None:

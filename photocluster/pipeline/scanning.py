@@ -228,7 +228,7 @@ class _Scan:
                 self._cancel()
 
     def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile | None]:
-        """Walk; yield what is new or changed, and None for each other file."""
+        """Walk; yield what is new or changed, and None now and then where nothing is."""
         options = self.options
         for found in walk(roots, exclude=options.exclude, hidden=options.hidden, patience=self.patience):
             if isinstance(found, WalkProblem):
@@ -243,7 +243,9 @@ class _Scan:
                     self.reappeared.append(known.id)
                 if known.state is not FileState.FAILED or not options.retry_failed:
                     self._note_unchanged(found, known)
-                    yield None
+                    if self.done % 256 == 0:
+                        self._tell()
+                        yield None
                     continue
             if self.strikes[found.device] < STRIKES:
                 yield found
@@ -255,8 +257,6 @@ class _Scan:
         self.report.unchanged += 1
         if known.state is FileState.FAILED:
             self.report.failed.append((file.path, known.error or ""))
-        if self.done % 256 == 0:
-            self._tell()
 
     def _give_out(self, pool: ThreadPoolExecutor, crew: Crew) -> None:
         """Keep the workers in work, and a little more waiting for them; the rest stays in the backlog."""
@@ -352,15 +352,14 @@ class _Scan:
 
         New are the faces since the last scan that came to its end, not only those of this one.
         """
-        seen = self.files.seen
         roots = [root for root in roots if not lies_below(root, self.hung)]
-        not_mounted = away(self.library, roots, seen)
+        not_mounted = away(self.library, roots, self.files.seen)
         self.report.problems += [
             (root, f"the disk at {mount} is not mounted; none of its photos is marked missing")
             for root, mount in not_mounted.items()
         ]
         here = [root for root in roots if root not in not_mounted]
-        gone = vanished(self.library, here, seen, self.hung)
+        gone = vanished(self.files.unseen(), here, self.hung)
         gone += left_behind(self.library, self.found_again, self.patience)
         self.report.missing = self.library.photos.mark_missing(gone)
         self.report.carried = carry_names(self.library)

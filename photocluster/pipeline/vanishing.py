@@ -44,18 +44,21 @@ def _mount_point(root: Path) -> str:
     return str(path)
 
 
-def vanished(library: Library, roots: Sequence[Path], seen: set[int], hung: Sequence[Path]) -> list[int]:
-    """Return the ids of the known files below `roots` that are gone, out of those that the walk did not see.
+def vanished(unseen: Sequence[tuple[int, Path]], roots: Sequence[Path], hung: Sequence[Path]) -> list[int]:
+    """Return the ids of the files below `roots` that are gone, out of those, (id, path), that the walk did not see.
 
     Nothing is asked of what lies below `hung`: no answer would come.
     """
     dangling = cache(_is_dangling_link)
+    here = [root for root in roots if _is_there(root)]
     return [
         file_id
-        for root in roots
-        if not lies_below(root, hung) and _is_there(root)
-        for file_id, path in library.files.unseen(root, seen)
-        if not lies_below(path, hung) and _is_gone(path) and not any(map(dangling, _between(path, root)))
+        for file_id, path in unseen
+        if not lies_below(path, hung)
+        and any(
+            lies_below(path, [root]) and _is_gone(path) and not any(map(dangling, _between(path, root)))
+            for root in here
+        )
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from photocluster.store.database import Database
 
@@ -27,8 +28,10 @@ class FileState(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
+_STATES = {state.value: state for state in FileState}
+
+
+class KnownFile(NamedTuple):
     """What the library remembers of a file: enough to see that it has not changed. `mtime_ns` is in nanoseconds."""
 
     id: int
@@ -66,18 +69,8 @@ class Files:
             start = first
             while rows := self._database.execute(query, (start, end)).fetchall():
                 for path, number, size, mtime_ns, state, error, missing in rows:
-                    yield path, KnownFile(number, size, mtime_ns, FileState(state), error, bool(missing))
+                    yield path, KnownFile(number, size, mtime_ns, _STATES[state], error, bool(missing))
                 start = rows[-1][0] + b"\0"
-
-    def unseen(self, root: Path, seen: set[int]) -> list[tuple[int, Path]]:
-        """Return (id, path) of the files at or below `root` that are neither marked missing nor among `seen`."""
-        query = "SELECT id, path FROM file WHERE path >= ? AND path < ? AND NOT missing"
-        return [
-            (number, Path(os.fsdecode(path)))
-            for start, end in _ranges([root])
-            for number, path in self._database.execute(query, (start, end))
-            if number not in seen
-        ]
 
     def at(self, number: int) -> tuple[Path, KnownFile] | None:
         """Return the path and what is known of a file by its id, or None."""
@@ -85,8 +78,8 @@ class Files:
         row = self._database.execute(query, (number,)).fetchone()
         if row is None:
             return None
-        path, *values, state, error, missing = row
-        return Path(os.fsdecode(path)), KnownFile(*values, FileState(state), error, bool(missing))
+        path, _, size, mtime_ns, state, error, missing = row
+        return Path(os.fsdecode(path)), KnownFile(number, size, mtime_ns, _STATES[state], error, bool(missing))
 
     def by_spelling(self) -> dict[int, int]:
         """Return a hash of `spelling` -> id, for all files that hold a photo."""
