@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster.constraints import Contradiction
-from photocluster.pipeline.moments import copies_of
+from photocluster.pipeline.copies import copies_of
 from photocluster.pipeline.neighbours import library_graph
 from photocluster.records import NOISE, IntArray, Source
 from photocluster.store import ClusterInfo, Library
