@@ -18,6 +18,7 @@ from photocluster.errors import UnreadableFile
 
 _JPEG_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PACKETS = ((b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<x:xapmeta", b"</x:xapmeta>"))
+_XMP_BY_PILLOW = frozenset(("JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"))
 LONGEST_PACKET = 64 * 2**20
 """Bytes of a packet that are looked at; a packet with an edit history and masks has a few million."""
 
@@ -36,7 +37,7 @@ def packets(path: Path) -> list[bytes]:
             if picture is None:
                 return _scanned(file)
             with picture:
-                return _of_picture(picture)
+                return _of_picture(picture) if picture.format in _XMP_BY_PILLOW else _scanned(file)
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -76,10 +77,10 @@ def _header(file: Any) -> Any:
     file.seek(0)
     Image.init()
     for plugin, accept in Image.OPEN.values():
-        if accept is not None and accept(prefix) is True:
-            with suppress(SyntaxError, IndexError, TypeError, KeyError, struct.error):
+        with suppress(SyntaxError, IndexError, TypeError, KeyError, struct.error):
+            if accept is not None and accept(prefix) is True:
                 return plugin(file, "")
-            file.seek(0)
+        file.seek(0)
     if prefix[4:8] == b"ftyp" and prefix[8:12] in {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"}:
         return _heif(file)
     return None

@@ -153,6 +153,16 @@ def serialised(tree: Any, before: bytes = b"") -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two packets are one XML document, but for what surrounds it."""
+    from lxml import etree
+
+    first, second = parse(one), parse(other)
+    if first is None or second is None:
+        return first is second
+    return bool(etree.tostring(first.getroot(), method="c14n") == etree.tostring(second.getroot(), method="c14n"))
+
+
 def new_property(tree: Any, name: str) -> Any:
     """Return a new property, in a description of its own, as ExifTool has them: one per namespace."""
     from lxml import etree

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from photocluster import embedded
+from photocluster import embedded, rdf
 from photocluster.errors import PhotoError, StoreError
 from photocluster.exiftool import LONGEST_KEYWORD, EmbeddingFailed, ExifTool
 from photocluster.metadata import sidecars_of
@@ -263,7 +263,7 @@ class _Part:
                 self.path, None if content is None else packet, add=self._plan.add, remove=self._plan.remove
             )
         found = embedded.packets(self.path)
-        if [packet.strip() for packet in found] != ([content.strip()] if content else []):
+        if len(found) > 1 or not rdf.same(b"".join(found), content or b""):
             raise EmbeddingFailed("ExifTool wrote other metadata than it was given; export a sidecar for it")
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
