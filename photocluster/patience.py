@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
@@ -12,13 +14,14 @@ T = TypeVar("T")
 
 
 class Patience:
-    """Makes calls in a thread of its own, and waits for them no longer than `seconds` each.
+    """Makes calls in a thread of its own, and waits no longer than `seconds` for each, or for its next sign of life.
 
     A call that hangs keeps its thread, which is left behind; the next call gets another. Used by one thread.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self._alive_at = 0.0
         self._asked: SimpleQueue[Callable[[], None] | None] | None = None
 
     def call(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
@@ -40,15 +43,23 @@ class Patience:
         if self._asked is None:
             self._asked = SimpleQueue()
             threading.Thread(target=_serve, args=(self._asked,), name="photocluster-patience", daemon=True).start()
+        self.alive()
         self._asked.put(run)
-        try:
-            result = answer.get(timeout=self.seconds)
-        except Empty:
-            self.close()
-            raise TimeoutError from None
+        result = None
+        while result is None:
+            left = self._alive_at + self.seconds - time.monotonic()
+            if left <= 0:
+                self.close()
+                raise TimeoutError
+            with suppress(Empty):
+                result = answer.get(timeout=left)
         if isinstance(result, Exception):
             raise result
         return result[0]
+
+    def alive(self) -> None:
+        """Have the time begin anew; for functions that ask for much, one thing after the other."""
+        self._alive_at = time.monotonic()
 
     def close(self) -> None:
         """Let the thread end, once it is free."""

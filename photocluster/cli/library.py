@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from photocluster.cli.console import (
@@ -15,6 +17,9 @@ from photocluster.cli.console import (
     write_json,
 )
 from photocluster.errors import StoreCorrupt, UsageError
+
+if TYPE_CHECKING:
+    from photocluster.store import Status
 
 MAX_LISTED = 20
 
@@ -41,6 +46,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         ("library", printable(library_folder(ctx))),
         ("photos", f"{found.photos:,} ({found.photos_without_faces:,} without faces) in {count(found.files, 'file')}"),
         ("faces", f"{found.faces:,}, {found.clustered_faces:,} of them in {count(found.clusters, 'cluster')}"),
+        ("pending", _pending(found)),
         ("ignored faces", f"{found.ignored_faces:,}"),
         ("people", f"{found.persons:,}"),
         ("named faces", named),
@@ -56,6 +62,14 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         note(f"missing: {shown} ({count(faces, 'face')})")
     if max(len(failed), len(missing)) > MAX_LISTED:
         note("... --json lists all")
+
+
+def _pending(found: Status) -> str:
+    """Say what waits for the next scan, and for the next clustering."""
+    files = f"{count(found.pending.files, 'file')} to be scanned"
+    if not found.pending.complete:
+        files = f"{files} or more, as the last scan was stopped before it had found all"
+    return f"{files}; {count(found.unclustered_faces, 'face')} to be clustered"
 
 
 def _figures(found: object) -> dict[str, object]:

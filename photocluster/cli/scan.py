@@ -30,6 +30,15 @@ MAX_LISTED = 50
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files and folders of this name or relative path.")
 @click.option("--hidden", is_flag=True, help="Enter hidden files and folders too.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Photos worked on at a time (default: one a core).")
+@click.option("--nice", is_flag=True, help="Let other programs go first, at the processor and at the disk.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 86400),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that reading a file may take, and then each stretch of work on it.",
+)
 @click.option("--retry-failed", is_flag=True, help="Try files again that could not be used, though they are unchanged.")
 @click.option("--propagate/--no-propagate", default=True, help="Name new faces after the named ones at the end.")
 @click.option(
@@ -55,6 +64,8 @@ def scan(
     exclude: tuple[str, ...],
     hidden: bool,
     workers: int | None,
+    nice: bool,
+    timeout: float,
     retry_failed: bool,
     propagate: bool,
     mirror: bool,
@@ -77,6 +88,8 @@ def scan(
         exclude=exclude,
         hidden=hidden,
         workers=workers,
+        nice=nice,
+        timeout=timeout,
         retry_failed=retry_failed,
         propagate=propagate,
         mirror=mirror,

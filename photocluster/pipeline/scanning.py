@@ -109,6 +109,7 @@ class ScanOptions:
     hidden: bool = False
     workers: int | None = None
     timeout: float = TIMEOUT
+    nice: bool = False
     retry_failed: bool = False
     propagate: bool = True
     mirror: bool = True
@@ -199,7 +200,7 @@ class _Scan:
     def _read(self, roots: Sequence[Path]) -> None:
         """Work on all files that are new or changed; when interrupted, end and store what has begun."""
         make_analyser = partial(Analyser, mirror=self.options.mirror)
-        work = WorkOptions(video=self.options.video, video_interval=self.options.video_interval)
+        work = WorkOptions(video=self.options.video, video_interval=self.options.video_interval, nice=self.options.nice)
         crew = Crew(make_analyser, work, is_known=self.known.__contains__, timeout=self.options.timeout)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="photocluster") as pool, crew:
             try:

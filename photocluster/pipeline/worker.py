@@ -5,7 +5,9 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -82,6 +84,8 @@ def _serve(pipe: Connection) -> None:
         pipe.send(error)
         return
     _limit_memory()
+    if options.nice:
+        _be_nice()
     pipe.send("ready")
     line = _Line(pipe)
     while True:
@@ -90,6 +94,14 @@ def _serve(pipe: Connection) -> None:
         result = work_on(file, analyser, line, options)
         line.end_in(0)
         pipe.send(("done", (result, _memory()[0] > MAX_RESIDENT)))
+
+
+def _be_nice() -> None:
+    """Let other programs go first, at the processor (as far as `nice` does by itself) and at the disk."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+    if program := shutil.which("ionice"):
+        subprocess.run([program, "-c", "3", "-p", str(os.getpid())], check=False)  # noqa: S603
 
 
 def _limit_memory() -> None:

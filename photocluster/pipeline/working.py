@@ -32,11 +32,13 @@ could need half a gigabyte for each. Most cameras have 24 million, or fewer."""
 class WorkOptions:
     """What the work on every file of a scan depends on, beside the analyser. Must be picklable.
 
-    `video`: whether videos are looked at; `video_interval`: seconds between the frames that are.
+    `video`: whether videos are looked at; `video_interval`: seconds between the frames that are. `nice`: other programs
+    go first.
     """
 
     video: bool = True
     video_interval: float = INTERVAL
+    nice: bool = False
 
 
 @dataclass(slots=True)
