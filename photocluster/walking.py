@@ -8,7 +8,7 @@ import heapq
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -112,6 +112,10 @@ def walk(
         yield found
 
 
+ENTRIES = 100
+"""Entries of a folder that are looked at between two signs of life."""
+
+
 @dataclass(slots=True)
 class _Entry:
     """What is in a folder: `key` is the bytes of its name, of a folder with a separator behind, as in its files' paths.
@@ -175,9 +179,9 @@ class _Walk:
     def _look(self, path: str) -> _Folder | FoundFile | str | None:
         try:
             if self.patience is None:
-                looked = _look(path, self.root, self.rules, self.seen)
+                looked = _look(path, self.root, self.rules, self.seen, lambda: None)
             else:
-                looked = self.patience.call(_look, path, self.root, self.rules, self.seen)
+                looked = self.patience.call(_look, path, self.root, self.rules, self.seen, self.patience.alive)
         except TimeoutError as error:
             if error.errno is None:  # not the system's own ETIMEDOUT
                 return _HANGS
@@ -207,7 +211,9 @@ class _Walk:
 _HANGS = "hangs"
 
 
-def _look(path: str, root: str, rules: _Rules, seen: set[tuple[int, int]]) -> _Folder | FoundFile | None:
+def _look(
+    path: str, root: str, rules: _Rules, seen: set[tuple[int, int]], alive: Callable[[], None]
+) -> _Folder | FoundFile | None:
     """Look at what is at a path; of a folder also at its entries, that nothing of it has to be asked again."""
     status = os.stat(path)  # noqa: PTH116 - here and below: a Path per entry would double the time
     if stat.S_ISREG(status.st_mode):
@@ -220,7 +226,11 @@ def _look(path: str, root: str, rules: _Rules, seen: set[tuple[int, int]]) -> _F
     if path.rstrip(os.sep) != root.rstrip(os.sep) and any(entry.name == NO_MEDIA for entry in entries):
         entries = []
     taken = rules.taken(entries, path, root)
-    found = sorted(filter(None, map(_entry, taken)), key=lambda entry: entry.key)
+    found: list[_Entry] = []
+    for start in range(0, len(taken), ENTRIES):
+        alive()
+        found += filter(None, map(_entry, taken[start : start + ENTRIES]))
+    found.sort(key=lambda entry: entry.key)
     return _Folder(path, status.st_dev, status.st_ino, iter(found))
 
 
