@@ -9,6 +9,7 @@
     +-- PhotoError                       one photo; a line in the scan's report, never the end of it
     |   +-- UnreadableFile               the file cannot be opened or read
     |   +-- UndecodablePhoto             the content is damaged, or of no known format
+    |   |   +-- IncompletePhoto          it ends too early, and is perhaps still being copied
     |   +-- PhotoTooLarge                more pixels than the limit, refused before they are allocated
     |   +-- DegenerateLandmarks          five points that no similarity transform maps onto a face
     +-- StoreError
@@ -59,6 +60,10 @@ class UnreadableFile(PhotoError):
 
 class UndecodablePhoto(PhotoError):
     """The content is damaged or of no format that can be decoded."""
+
+
+class IncompletePhoto(UndecodablePhoto):
+    """The content ends too early; it is to be tried again."""
 
 
 class PhotoTooLarge(PhotoError):

@@ -127,7 +127,7 @@ class PhotoFacts:
     orientation
         EXIF orientation 1..8 as stored in the file; 1 where there is none, or where the decoder turned it already.
     format
-        Pillow's name of the format: "JPEG", "PNG", "HEIF" ...
+        Pillow's name of the format: "JPEG", "PNG", "HEIF" ...; "RAW" for all formats of cameras
     captured_at
         ISO 8601 local time without zone ("2019-07-14T16:02:11"), from EXIF; None where it is not known.
     camera

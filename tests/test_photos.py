@@ -18,8 +18,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from photocluster import photos
-from photocluster.errors import PhotoError, PhotoTooLarge, UndecodablePhoto, UnreadableFile
+from photocluster import formats, photos
+from photocluster.errors import IncompletePhoto, PhotoError, PhotoTooLarge, UndecodablePhoto, UnreadableFile
 from photocluster.photos import content_hash, decode, is_photo, read, sniff
 from photocluster.walking import FoundFile, WalkProblem, walk
 
@@ -41,7 +41,7 @@ def scene(width: int = 96, height: int = 64) -> Image.Image:
 
 def encoded(image: Image.Image, format_: str, **options) -> bytes:
     stream = io.BytesIO()
-    if format_ == "HEIF" and "exif" in options:
+    if format_ in ("HEIF", "JXL") and "exif" in options:
         options["exif"] = options["exif"].tobytes()
     image.save(stream, format_, **options)
     return stream.getvalue()
@@ -291,7 +291,7 @@ def test_a_photo_is_told_by_content_and_decoded(tmp_path, format_):
 
 
 def test_the_formats_tested_are_all_that_are_known():
-    assert set(PHOTO_FORMATS) == set(photos.FORMATS)
+    assert {*PHOTO_FORMATS, "JXL", "RAW"} == set(photos.FORMATS)  # those two: test_raw.py, and below
 
 
 @pytest.mark.parametrize(
@@ -310,27 +310,58 @@ def test_other_content_is_no_photo(content):
 
 def test_the_brand_list_tells_avif_from_heif():
     box = b"\0\0\0\x20ftypmif1\0\0\0\0"
-    assert photos._format_of(box + b"mif1miafMA1Bavif") == "AVIF"
-    assert photos._format_of(box + b"mif1miafheic\0\0\0\0") == "HEIF"
+    assert formats.format_of(box + b"mif1miafMA1Bavif") == "AVIF"
+    assert formats.format_of(box + b"mif1miafheic\0\0\0\0") == "HEIF"
 
 
-@pytest.mark.parametrize(
-    ("head", "name"),
-    [
-        (b"II*\0\x10\0\0\0CR\2\0", "CR2"), (b"\0\0\0\x18ftypcrx \0\0\0\1", "CR3"), (b"FUJIFILMCCD-RAW 0201", "RAF"),
-        (b"IIRO\x08\0\0\0", "ORF"), (b"IIU\0\x18\0\0\0", "RW2"), (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
-    ],
-)  # fmt: skip
-def test_photos_that_cannot_be_decoded_are_named_with_a_way_out(head, name):
-    assert is_photo(head)
-    with pytest.raises(UndecodablePhoto, match=f"{name} cannot be decoded here: export"):
-        decode(head + bytes(100))
+def test_a_jpeg_xl_is_decoded_upright():
+    pytest.importorskip("pillow_jxl", reason="the extra jxl is not installed")
+    made = exif(make="Apple", model="iPhone", original="2019:07:14 16:02:11", orientation=6)
+    for options in ({}, {"use_container": True, "exif": made}):
+        content = encoded(scene(), "JXL", lossless=True, **options)
+        assert is_photo(content[: photos.HEAD])
+        decoded = decode(content, longest_side=48)
+        assert (decoded.rgb.shape, decoded.scale) == ((32, 48, 3), 0.5)
+        assert difference(decoded.rgb, scene().reduce(2)) < 2
+        assert (decoded.facts.width, decoded.facts.height, decoded.facts.format) == (96, 64, "JXL")
+        assert decoded.facts.orientation == 1  # the codestream's own counts, and the decoder follows it
+    assert (decoded.facts.camera, decoded.facts.captured_at) == ("Apple iPhone", "2019-07-14T16:02:11")
+    grey = encoded(scene().convert("L"), "JXL", lossless=True)
+    assert difference(decode(grey).rgb, scene().convert("L").convert("RGB")) == 0
+    with pytest.raises(UndecodablePhoto, match=r"^damaged: \S"):
+        decode(content[: len(content) // 2])
 
 
-@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
-def test_the_preview_of_a_raw_file_is_not_taken_for_the_photo(tags):
-    with pytest.raises(UndecodablePhoto, match="RAW"):
-        decode(encoded(scene(), "TIFF", tiffinfo=tags))
+def test_a_jpeg_packed_into_jpeg_xl_is_that_jpeg(tmp_path):
+    pytest.importorskip("pillow_jxl", reason="the extra jxl is not installed")
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(scene(), "JPEG", exif=exif(orientation=6, make="Apple")))
+    with Image.open(path) as image:
+        content = encoded(image, "JXL", lossless_jpeg=True)
+    decoded = decode(content)
+    assert (decoded.facts.width, decoded.facts.height, decoded.facts.format) == (64, 96, "JXL")
+    assert (decoded.facts.orientation, decoded.facts.camera) == (6, "Apple")
+    assert np.array_equal(decoded.rgb, decode(path.read_bytes()).rgb)
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 64), (1, 1), (8, 16), (256, 256), (333, 777), (1600, 900), (9000, 3)])
+def test_the_size_of_a_jpeg_xl_is_in_its_header(size):
+    pytest.importorskip("pillow_jxl", reason="the extra jxl is not installed")
+    from photocluster.jxl import jxl_size
+
+    content = encoded(Image.new("RGB", size), "JXL")
+    assert jxl_size(content) == size
+    with pytest.raises(PhotoTooLarge):
+        decode(content, max_pixels=size[0] * size[1])
+
+
+def test_jpeg_xl_without_its_package_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    header = b"\xff\x0a\xff\x07" + bytes(60)
+    with pytest.raises(UndecodablePhoto, match="pip install pillow-jxl-plugin"):
+        decode(header)
+    with pytest.raises(UndecodablePhoto, match="without a picture"):
+        decode(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40))
 
 
 # decode: orientation, size, facts -----------------------------------------------------------------------------------
@@ -583,8 +614,27 @@ def test_an_mpo_is_the_jpeg_it_begins_with():
 @pytest.mark.parametrize("format_", PHOTO_FORMATS)
 def test_half_a_file_is_refused_with_a_reason(format_):
     content = encoded(scene(200, 150), format_)
-    with pytest.raises(UndecodablePhoto, match=r"^damaged: \S"):
-        decode(content[: len(content) // 2])
+    reason = r"^it ends too early" if format_ == "JPEG" else r"^damaged: \S"
+    with pytest.raises(UndecodablePhoto, match=reason):
+        decode(content[: len(content) // 2], whole=True)
+
+
+@pytest.mark.parametrize("longest_side", [None, 100])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_ends_too_early_is_shown_as_far_as_it_goes(longest_side, progressive):
+    content = encoded(scene(200, 160), "JPEG", exif=exif(orientation=3), progressive=progressive)
+    complete = decode(content, longest_side=longest_side).rgb
+    for missing in (1, 2, 30):
+        cut = content[:-missing]
+        with pytest.raises(IncompletePhoto, match="ends too early"):
+            decode(cut, longest_side=longest_side, whole=True)
+        assert difference(decode(cut, longest_side=longest_side).rgb, complete) < 4
+    half = decode(content[: len(content) * 3 // 4], longest_side=longest_side)
+    assert half.facts == decode(content).facts
+    lower = half.rgb.shape[0] * 3 // 4  # upside down: the end of the file is the top of the photo
+    assert difference(half.rgb[lower:], complete[lower:]) < (8 if progressive else 4)
+    with pytest.raises(UndecodablePhoto, match="damaged"):
+        decode(content[:100])
 
 
 @pytest.mark.parametrize("format_", PHOTO_FORMATS)
@@ -608,7 +658,7 @@ def test_whatever_pillow_raises_is_a_damaged_photo(monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setitem(photos._DECODERS, "PNG", fail)
+    monkeypatch.setitem(formats._READERS, "PNG", fail)
     with pytest.raises(UndecodablePhoto, match=r"^damaged: \S"):
         decode(encoded(scene(), "PNG"))
 

@@ -15,7 +15,8 @@ LEVELS = (
     {"errors", "records"},
     {
         "walking", "patience",
-        "photos", "video", "tracking", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search",
+        "photos", "formats", "exif", "colour", "raw", "heif", "jxl", "large",
+        "video", "tracking", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search",
         "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
@@ -29,7 +30,7 @@ LEVELS = (
 HEAVY = {
     "numpy", "scipy", "sklearn", "hdbscan", "numba", "onnxruntime", "insightface", "cv2", "PIL", "pillow_heif",
     "pyarrow", "rich", "jinja2", "matplotlib", "platformdirs", "av", "rawpy", "watchfiles", "starlette", "uvicorn",
-    "lxml",
+    "lxml", "pyvips", "pillow_jxl",
 }  # fmt: skip
 """What `photocluster --help` must not wait for."""
 
