@@ -3,15 +3,17 @@
 A cell is (table, key) -> value; what is not there is None. Persons are counted by the model itself (`who`), so that
 nothing of the library's own bookkeeping is taken over. A face is its row number, a photo its hash.
 
-========================  =====================================
-("person", who)           (name, born, note, hidden)
-("alias", key)            (name, who)
-("named", face)           who
-("refused", face, who)    True
-("ignored", face)         kind
-("cover", who)            face
-("mirror", photo)         True
-========================  =====================================
+===========================  ==================================
+("person", who)              (name, born, note, hidden)
+("alias", key)               (name, who)
+("named", face)              (who, "user" or "imported")
+("refused", face, who)       True
+("ignored", face)            kind
+("cover", who)               face
+("mirror", photo)            True
+("pair", face, face)         whether they are one person
+("region", photo, who, box)  True
+===========================  ==================================
 """
 
 from __future__ import annotations
@@ -66,18 +68,22 @@ class Model:
             self.state["person", found] = (name, None, "", False)
         return found
 
-    def name(self, face: int, who: int) -> None:
+    def named(self, face: int) -> int | None:
+        """Return who a face is, by the user's or an import's word."""
+        return self.state.get(("named", face), (None,))[0]
+
+    def name(self, face: int, who: int, source: str = "user") -> None:
         self.state.pop(("refused", face, who), None)
         self.state.pop(("ignored", face), None)
         self._uncover(face, who)
-        self.state["named", face] = who
+        self.state["named", face] = (who, source)
 
     def unname(self, face: int) -> None:
         self._uncover(face, None)
         self.state.pop(("named", face), None)
 
     def refuse(self, face: int, who: int) -> None:
-        if self.state.get(("named", face)) == who:
+        if self.named(face) == who:
             self.unname(face)
         self.state["refused", face, who] = True
 
@@ -91,11 +97,15 @@ class Model:
         cover = self.state.get(("cover", other))
         for face, who in [cell[1:] for cell in self.state if cell[0] == "refused" and cell[2] == other]:
             del self.state["refused", face, who]
-            if self.state.get(("named", face)) not in {into, other}:
+            if self.named(face) not in {into, other}:
                 self.state["refused", face, into] = True
-        for (face,), who in self.part("named").items():
+        for (face,), (who, source) in self.part("named").items():
             if who == other:
-                self.name(face, into)
+                self.name(face, into, source)
+        for photo, who, box in self.part("region"):
+            if who == other:
+                del self.state["region", photo, who, box]
+                self.state["region", photo, into, box] = True
         self.state.pop(("cover", other), None)
         if cover is not None:
             self.state.setdefault(("cover", into), cover)
@@ -130,7 +140,7 @@ class Model:
         """Return the newest event in force, of some kinds or of the user's own."""
         for number in sorted(self.events, reverse=True):
             kind = self.events[number].kind
-            if (kind in kinds if kinds else kind not in {"undo", "redo", "carry"}) and self.in_force(number):
+            if (kind in kinds if kinds else kind not in {"undo", "redo", "carry", "place"}) and self.in_force(number):
                 return number
         return None
 
@@ -161,7 +171,9 @@ class Model:
 
         def gone(cell: Cell, value: object) -> bool:
             at_face = cell[0] in {"named", "refused", "ignored"} and cell[1] in faces
-            return at_face or (cell[0] == "cover" and value in faces) or cell == ("mirror", photo)
+            in_pair = cell[0] == "pair" and not faces.isdisjoint(cell[1:])
+            in_photo = cell[:2] in {("mirror", photo), ("region", photo)}
+            return at_face or (cell[0] == "cover" and value in faces) or in_pair or in_photo
 
         self.state = {cell: value for cell, value in self.state.items() if not gone(cell, value)}
         for event in self.events.values():
@@ -175,10 +187,10 @@ class Model:
 def _persons_of(cell: Cell, value: object) -> tuple:
     table = cell[0]
     if table == "named":
-        return (value,)
+        return value[:1]
     if table == "alias":
         return (value[1],)
-    return {"refused": cell[2:], "cover": cell[1:]}.get(table, ())
+    return {"refused": cell[2:], "cover": cell[1:], "region": cell[2:3]}.get(table, ())
 
 
 def _is_sound(state: State, cells: dict[Cell, tuple], back: set[int]) -> bool:
@@ -192,7 +204,7 @@ def _is_sound(state: State, cells: dict[Cell, tuple], back: set[int]) -> bool:
         if cell[0] != "person" and not persons.issuperset(_persons_of(cell, value)):
             return False
     return not any(
-        ("ignored", cell[1]) in state or ("refused", cell[1], value) in state
+        ("ignored", cell[1]) in state or ("refused", cell[1], value[0]) in state
         for cell, value in state.items()
         if cell[0] == "named"
     )

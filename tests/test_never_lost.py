@@ -17,17 +17,19 @@ from making import FakeAnalyser, picture, scan_in_this_process
 from PIL import Image, PngImagePlugin
 
 from photocluster.errors import UsageError
+from photocluster.foreign import NameTag, Space, TaggedPhoto
 from photocluster.pipeline.backup import backup
 from photocluster.pipeline.clusters import ClusterParameters, cluster
 from photocluster.pipeline.history import redo, undo
 from photocluster.pipeline.ignoring import ignore, mirror, unignore
+from photocluster.pipeline.importing import import_names
 from photocluster.pipeline.naming import accept, label, move, reject, unlabel
 from photocluster.pipeline.persons import PersonFacts, change_person, cover, merge_persons, rename
 from photocluster.pipeline.recognition import propagate
 from photocluster.pipeline.restoring import restore
 from photocluster.pipeline.scanning import ScanOptions, scan
 from photocluster.pipeline.splitting import split
-from photocluster.records import Source
+from photocluster.records import Box, Source
 from photocluster.store import IgnoredKind, Library, name_key
 
 PHOTOS = ((1, 2), (1, 3), (2, 3), (1,), (1,), (2,), (2,), (3,), (1, 1), (4, 0, 5))
@@ -40,6 +42,10 @@ PARAMETERS = (
     ClusterParameters(max_distance=0.5),
     ClusterParameters(extras=False, min_cluster_size=2, min_samples=1),
 )
+
+
+def corners(box):
+    return None if box is None else (box.x0, box.y0, box.x1, box.y1)
 
 
 class Decisions(RuleBasedStateMachine):
@@ -141,7 +147,7 @@ class Decisions(RuleBasedStateMachine):
             ]
             assert sorted(face for side in sides for face in side) == sorted(rows)
             for face in report.named:
-                assert ("named", face) not in state
+                assert state.get(("named", face)) in {None, (who, "imported")}
                 assert ("refused", face, who) not in state
             seen = Counter(rows[face].photo for face in report.named)
             assert not [photo for photo, times in seen.items() if times > 1 and photo not in mirrors]
@@ -165,7 +171,7 @@ class Decisions(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def unlabel_person(self, name):
-        faces = [face for (face,), who in self.model.part("named").items() if who == self.model.who(name)]
+        faces = [face for (face,), (who, _) in self.model.part("named").items() if who == self.model.who(name)]
         self._decide(
             "unlabel", lambda: unlabel(self.library, [name]), lambda _: [self.model.unname(face) for face in faces]
         )
@@ -267,7 +273,8 @@ class Decisions(RuleBasedStateMachine):
             name = self.library.faces.rows(face=face)[0].person
 
             def say(_, face=face, name=name):
-                self.model.name(face, self.model.who(name))
+                if self.model.named(face) is None:
+                    self.model.name(face, self.model.who(name))
                 self.model.state["cover", self.model.who(name)] = face
 
             self._decide("cover", lambda face=face: cover(self.library, f"f{face}"), say)
@@ -333,7 +340,8 @@ class Decisions(RuleBasedStateMachine):
             last
             and undone
             and any(
-                event.kind not in {"undo", "redo", "carry"} and n > target for n, event in self.model.events.items()
+                event.kind not in {"undo", "redo", "carry", "place"} and n > target
+                for n, event in self.model.events.items()
             )
         ):
             target = None
@@ -365,7 +373,7 @@ class Decisions(RuleBasedStateMachine):
         again = propagate(self.library)
         assert (again.changed, again.taken_back) == (0, 0)
         rows = [row for row in self.library.faces.rows() if row.person and row.face in self.colour]
-        known = {(row.person, self.colour[row.face]) for row in rows if row.source is Source.USER}
+        known = {(row.person, self.colour[row.face]) for row in rows if row.source is not Source.PROPAGATED}
         guesses = {(row.person, self.colour[row.face]) for row in rows if row.source is Source.PROPAGATED}
         assert guesses <= known, "a stranger was forced into a person"
 
@@ -387,7 +395,7 @@ class Decisions(RuleBasedStateMachine):
         faces, photos = self.library.faces.photos()
         places = [(membership[f], p) for f, p in zip(faces.tolist(), photos.tolist(), strict=True) if p >= 0]
         assert all(times == 1 for (number, _), times in Counter(places).items() if number is not None)
-        named = {face: who for (face,), who in self.model.part("named").items() if face in membership}
+        named = {face: who for (face,), (who, _) in self.model.part("named").items() if face in membership}
         for face, who in named.items():
             assert all(
                 membership[other] != membership[face]
@@ -458,7 +466,7 @@ class Decisions(RuleBasedStateMachine):
 
     def _carry(self):
         """What is said of an earlier version of a photo, by an undo for example, goes over to the next one."""
-        before = dict(self.model.state)
+        before, pairs = dict(self.model.state), []
         rows = [(self.library.faces.of_hash(old), self.library.faces.of_hash(new)) for old, new in self.versions]
         for old, new in sorted(rows, key=lambda pair: pair[0][0].face):
             if before.get(("mirror", old[0].photo)):
@@ -467,26 +475,127 @@ class Decisions(RuleBasedStateMachine):
             for face, now in zip(old, new, strict=True):
                 if ("ignored", now.face) not in before:
                     self._carry_face(before, face.face, now.face)
-        events = self.library.history.events()
-        carried = bool(events) and events[0].kind == "carry" and events[0].id not in self.model.events
-        self.model.note(events[0].id if carried else None, "carry", before)
+                    pairs.append((face.face, now.face))
+        self._carry_pairs(pairs)
+        new = [event for event in self.library.history.events() if event.id not in self.model.events]
+        of_kind = {event.kind: event.id for event in new}
+        self.model.note(of_kind.get("carry"), "carry", before)
+        before = dict(self.model.state)
+        self._place()
+        self.model.note(of_kind.get("place"), "place", before)
 
     def _carry_face(self, before, old, new):
-        who, there = before.get(("named", old)), before.get(("named", new))
-        if who is not None and there in {None, who}:
+        who, source = before.get(("named", old), (None, None))
+        there, said_there = before.get(("named", new), (None, None))
+        outranks = (source, said_there) == ("user", "imported")
+        if who is not None and (there in {None, who} or outranks):
             covered = before.get(("cover", who)) == old
             self.model.unname(old)
-            if there is None:
-                self.model.name(new, who)
+            if there is None or outranks:
+                self.model.name(new, who, source)
             if covered:
                 self.model.state["cover", who] = new
         kind = self.model.state.pop(("ignored", old), None)
-        if kind is not None and there is None:
+        if kind is not None and said_there != "user":
             self.model.ignore(new, kind)
         for person in [cell[2] for cell in before if cell[:2] == ("refused", old)]:
             del self.model.state["refused", old, person]
-            if there != person:
+            if there != person or said_there != "user":
                 self.model.refuse(new, person)
+
+    def _carry_pairs(self, faces):
+        for old, new in faces:
+            for (a, b), same in self.model.part("pair").items():
+                if old in {a, b}:
+                    other = a + b - old
+                    del self.model.state["pair", a, b]
+                    if other != new:
+                        self.model.state.setdefault(("pair", min(new, other), max(new, other)), same)
+
+    def _place(self):
+        """Names that waited went to faces, or moved to another version of their photo: see that, and what it was."""
+        whos = {name: who for who, name in self.model.names().items()}
+        waited = {(self._newest(photo), who) for photo, who, _ in self.model.part("region")}
+        for face, (name, source) in self._words()["named"].items():
+            if ("named", face) not in self.model.state:
+                who, photo = whos[name], self.library.faces.rows(face=face)[0].photo
+                assert source == "imported"
+                assert (photo, who) in waited
+                self._take(face, who)
+        kept = self.library.regions.kept(waiting=False)
+        self._keep(kept)
+        assert {(k.photo, whos[k.name]) for k in kept} <= waited
+
+    def _newest(self, photo):
+        versions = dict(self.versions)
+        while photo in versions:
+            photo = versions[photo]
+        return photo
+
+    def _take(self, face, who):
+        """An import named a face: nothing that was said stood against it."""
+        row = self.library.faces.rows(face=face)[0]
+        assert ("ignored", face) not in self.model.state
+        assert ("refused", face, who) not in self.model.state
+        assert ("named", face) not in self.model.state
+        others = [r.face for r in self.library.faces.of_hash(row.photo) if r.face != face]
+        assert ("mirror", row.photo) in self.model.state or who not in map(self.model.named, others)
+        self.model.name(face, who, "imported")
+
+    def _keep(self, kept):
+        for cell in self.model.part("region"):
+            del self.model.state["region", *cell]
+        for each in kept:
+            self.model.state["region", each.photo, self.model.person(each.name), corners(each.box)] = True
+
+    @rule(data=st.data())
+    def import_names(self, data):
+        """Names of other programs: of a face, of a place without a face, or of a whole photo."""
+        rows = {row.face: row for row in self.library.faces.rows()}
+        claims = []
+        for face in self._some(data):
+            row = rows.get(face) or self.library.faces.rows(face=face)[0]
+            box = data.draw(st.sampled_from([row.detection.box, Box(1, 18, 9, 30), None]))
+            claims.append((row, data.draw(NAMES), box))
+        tagged = [
+            TaggedPhoto(None, (NameTag(name, box, Space.PIXELS),), Path("x"), row.photo) for row, name, box in claims
+        ]
+        said = {(row.photo, name_key(name)) for row, name, _ in claims}
+        waited = {(photo, who) for photo, who, _ in self.model.part("region")}
+
+        def say(report):
+            for given in report.given:
+                photo = self.library.faces.rows(face=given.face)[0].photo
+                who = self.model.person(given.person)
+                assert (photo, who) in waited or self._is_said(said, photo, who)
+                self._take(given.face, who)
+            for conflict in report.conflicts:
+                who = self.model.who(conflict.file)
+                refused = ("refused", conflict.face, who) in self.model.state
+                named = self.model.named(conflict.face) is not None
+                photo = self.library.faces.rows(face=conflict.face)[0].photo
+                beside = who in {self.model.named(row.face) for row in self.library.faces.of_hash(photo)}
+                assert refused or named or beside or ("ignored", conflict.face) in self.model.state
+            self._keep(self.library.regions.kept(waiting=False))
+            again = import_names(self.library, tagged, "test", [])
+            assert (again.event, again.given, again.kept) == (None, (), report.kept)
+
+        self._decide("import", lambda: import_names(self.library, tagged, "test", []), say)
+
+    def _is_said(self, said, photo, who):
+        return any(digest == photo and self.model.who(key) == who for digest, key in said)
+
+    @rule(data=st.data(), same=st.booleans())
+    def answer_about_two_faces(self, data, same):
+        faces = self._some(data, 2)
+        if len(faces) == 2 and ("pair", *faces) not in self.model.state:
+
+            def answer():
+                with self.library.names.decide("accept", {}) as decision:
+                    decision.put("pair", {"face": faces[0], "other": faces[1], "same": int(same)})
+                return decision
+
+            self._decide("accept", answer, lambda _: self.model.state.update({("pair", *faces): same}))
 
     @rule(data=st.data())
     def forget_photo(self, data):
@@ -520,10 +629,14 @@ class Decisions(RuleBasedStateMachine):
         said = self.library.names.assignments()
         return {
             "persons": {i.name: (i.born, i.note, i.hidden, i.cover, sorted(map(name_key, i.aliases))) for i in infos},
-            "named": {face: names[a.person] for face, a in said.items() if a.source is Source.USER},
+            "named": {
+                face: (names[a.person], a.source) for face, a in said.items() if a.source is not Source.PROPAGATED
+            },
             "refused": {(face, names[person]) for face, person in self.library.names.rejections()},
             "ignored": {face: kind.value for face, kind in self.library.names.ignored().items()},
             "mirrors": self.library.names.mirrors(),
+            "pairs": {(*pair, same) for same in (True, False) for pair in self.library.questions.pairs(same=same)},
+            "regions": {(k.photo, k.name, corners(k.box)) for k in self.library.regions.kept(waiting=False)},
         }
 
     def _everything(self):
@@ -541,10 +654,12 @@ class Decisions(RuleBasedStateMachine):
                 )
                 for who, name in names.items()
             },
-            "named": {face: names[who] for (face,), who in model.part("named").items()},
+            "named": {face: (names[who], source) for (face,), (who, source) in model.part("named").items()},
             "refused": {(cell[1], names[cell[2]]) for cell in model.state if cell[0] == "refused"},
             "ignored": {face: kind for (face,), kind in model.part("ignored").items()},
             "mirrors": {cell[0] for cell in model.part("mirror")},
+            "pairs": {(*cell, same) for cell, same in model.part("pair").items()},
+            "regions": {(photo, names[who], box) for photo, who, box in model.part("region")},
         }
 
     @invariant()

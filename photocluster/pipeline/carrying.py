@@ -29,7 +29,7 @@ def carry_names(library: Library) -> int:
     (Names that wait for a face go over with `claims`.)
 
     A face that the new version does not show keeps its name, and its row. So does one whose new face the user has named
-    otherwise already: both words stand.
+    otherwise already: both words stand. Before the user's word an imported name of the new face gives way.
     """
     photos = sorted({*library.photos.replaced(), *library.questions.replaced()})
     replaced = [(library.faces.of_photo(old), library.faces.of_photo(new)) for old, new in photos]
@@ -76,19 +76,20 @@ class _Carrying:
         if new in self._ignored:
             return
         said, there = _word(self._assignments, old), _word(self._assignments, new)
-        if said is not None and (there is None or there.person == said.person):
+        firm = there is not None and there.source is Source.USER
+        if said is not None and (there is None or there.person == said.person or _outranks(said, there)):
             self._decision.unassign(old)
-            if there is None:
+            if there is None or _outranks(said, there):
                 self._decision.assign(new, said.person, said.source)
             if old in self._covers:
                 self._decision.put("cover", {"person": self._covers[old], "face": new})
         if old in self._ignored:
             self._decision.remove("ignored", {"face": old})
-            if there is None:
+            if not firm:
                 self._decision.ignore(new, self._ignored[old].value)
         for person in self._rejections.get(old, ()):
             self._decision.remove("rejection", {"face": old, "person": person})
-            if there is None or there.person != person:
+            if there is None or there.person != person or not firm:
                 self._decision.reject(new, person)
         self._move_pairs(old, new)
 
@@ -100,6 +101,10 @@ class _Carrying:
             if other != new and other not in self._pairs.setdefault(new, {}):
                 self._decision.put("pair", {**_pair(new, other), "same": same})
                 self._pairs[new][other] = self._pairs[other][new] = same
+
+
+def _outranks(word: Assignment, other: Assignment) -> bool:
+    return word.source is Source.USER and other.source is Source.IMPORTED
 
 
 def _pair(a: int, b: int) -> dict[str, int]:

@@ -17,7 +17,7 @@ from photocluster.pipeline.backup import Backup, SavedPerson, read_backup, relat
 from photocluster.pipeline.persons import add_alias
 from photocluster.records import Box, FaceRow, Source
 from photocluster.regions import in_pixels
-from photocluster.store import Decision, Library, region_row
+from photocluster.store import Decision, Library, box_of, region_row
 
 SAME_FACE_IOU = 0.5
 """Boxes that overlap by half are one face: the criterion by which detections have been matched since PASCAL VOC
@@ -301,9 +301,12 @@ class _Restoring:
         if facts is None or self._names[person] in {row.person for row in words}:
             return
         box = None if statement.box is None else in_pixels(Box(*statement.box), facts.width, facts.height)
-        row = region_row(statement.photo, person, box, statement.origin or "")
-        if self._decision.get("region", row) is None:
-            self._decision.put("region", row)
+        there = [row for row in self._decision.rows_of_person("region", person) if row["photo"] == statement.photo]
+        same = [
+            row for row in there if box is None or (place := box_of(row)) is None or place.iou(box) >= SAME_FACE_IOU
+        ]
+        if not same:
+            self._decision.put("region", region_row(statement.photo, person, box, statement.origin or ""))
 
     def pairs(self, statements: Sequence[_Statement]) -> None:
         """Say again which faces are one person, or two."""
