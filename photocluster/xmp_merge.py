@@ -37,6 +37,9 @@ SAME_PLACE = 0.5
 UNMOVED = 0.8
 """A region of ours that another program rounded to whole pixels, or wrote with fewer digits, overlaps itself so."""
 
+SIZE = "mwg-rs:AppliedToDimensions"
+"""The size of the picture for which regions were made: Immich passes over regions without it."""
+
 ROOT = "People"
 """The tag below which digiKam, Lightroom and others keep persons."""
 
@@ -159,6 +162,11 @@ class _Packet:
         for form in (_Mwg(self, frame), _Mp(self)):
             mine = [region for region in ours if region.form == form.name]
             written += _placed(form, wanted, mine)
+        if SIZE in self.made and not any(region.form == "MWG" for region in written):
+            for info in self.properties("mwg-rs:Regions"):
+                for node in rdf.children(rdf.holder(info), SIZE):
+                    self.drop(SIZE, node)
+            self.made.discard(SIZE)
         return written
 
     def _turn(self, frame: Frame) -> int:
@@ -268,9 +276,10 @@ class _Mwg:
     def add(self, name: str, box: Box) -> None:
         """Write a region behind the others."""
         info = rdf.structure(self.packet.property("mwg-rs:Regions"))
-        if not rdf.children(info, "mwg-rs:AppliedToDimensions"):
+        if not rdf.children(info, SIZE):
             sizes = {"stDim:w": str(self.frame.width), "stDim:h": str(self.frame.height), "stDim:unit": "pixel"}
-            rdf.fill(rdf.structure(rdf.add(info, "mwg-rs:AppliedToDimensions", first=True)), sizes)
+            rdf.fill(rdf.structure(rdf.add(info, SIZE, first=True)), sizes)
+            self.packet.made.add(SIZE)
         lists = rdf.children(info, "mwg-rs:RegionList")
         array = rdf.array(lists[0] if lists else rdf.add(info, "mwg-rs:RegionList"), "rdf:Bag")
         item = rdf.structure(rdf.add(array, "rdf:li"))
