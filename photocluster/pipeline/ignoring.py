@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from photocluster.errors import UsageError
 from photocluster.pipeline.forgetting import find_photos
 from photocluster.pipeline.naming import FacesReport
-from photocluster.pipeline.targets import Target, all_faces, pointed_at, resolve, resolve_all
+from photocluster.pipeline.targets import Target, all_faces, pointed_at, resolve, resolve_all, with_tracks
 from photocluster.records import FaceRow, Source
 from photocluster.store import IgnoredKind, Library
 
@@ -32,7 +32,8 @@ def ignore(
 ) -> FacesReport:
     """Leave faces out of clusters, names and sheets, for ever.
 
-    A cluster's faces that the user named are kept; a face that is meant by itself (f345) loses its name.
+    A cluster's faces that the user named are kept; a face that is meant by itself (f345) loses its name. With a face of
+    a video go the faces of its track that the user did not name.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def ignore(
         raise UsageError("give clusters or faces, or --unnamed-below N")
     meant = pointed_at(found)
     before = library.names.ignored()
-    rows = all_faces(found)
+    rows = with_tracks(library, found)
     changed = [row for row in rows.values() if before.get(row.face) is not kind and (row.face in meant or _free(row))]
     event = "not-a-face" if kind is IgnoredKind.NOT_A_FACE else "ignore"
     arguments = {"targets": list(targets), "kind": kind.value, "unnamed_below": unnamed_below}

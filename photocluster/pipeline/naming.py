@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from photocluster.errors import UsageError
-from photocluster.pipeline.targets import Target, all_faces, person_id, pointed_at, resolve_all
+from photocluster.pipeline.targets import Target, all_faces, person_id, pointed_at, resolve_all, with_tracks
 from photocluster.records import FaceRow, Source
 from photocluster.store import Library, clean_name
 
@@ -67,7 +67,8 @@ def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool 
     """Name the faces of clusters or single faces, by the user's word.
 
     A cluster's faces that the user named otherwise keep that name; a face that is named by itself (f345) takes the new
-    one. Of two faces of one photo in a cluster only the one that fits it better is named: they are two people.
+    one. Of two faces of one photo (or of one frame of a video) in a cluster only the one that fits it better is named:
+    they are two people. With a face of a video its whole track is named, but for faces that the user named otherwise.
 
     Raises
     ------
@@ -76,11 +77,11 @@ def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool 
     name = clean_name(name)
     known = library.names.person_id(name)
     found = resolve_all(library, targets)
-    faces = all_faces(found)
+    faces = with_tracks(library, found)
     said = library.names.assignments(faces)
     refused = {face for face, person in library.names.rejections(faces) if person == known}
     meant = pointed_at(found)
-    photos = set() if known is None else library.names.photos_named(known, faces)
+    pictures = set() if known is None else library.names.pictures_named(known, faces)
     mirrors = library.names.mirrors()
     parts: dict[str, list[int]] = {"named": [], "already": [], "rejected": [], "same_photo": []}
     kept: list[tuple[int, str]] = []
@@ -91,16 +92,16 @@ def label(library: Library, targets: Sequence[str], name: str, *, dry_run: bool 
             parts["already"].append(row.face)
         elif row.face in meant:
             parts["named"].append(row.face)
-            photos.add(row.photo)
+            pictures.add((row.photo, row.time))
         elif by_user and said[row.face].person != known:
             kept.append((row.face, row.person or ""))
         elif row.face in refused:
             parts["rejected"].append(row.face)
-        elif row.photo in photos and row.photo not in mirrors and not by_user:
+        elif (row.photo, row.time) in pictures and row.photo not in mirrors and not by_user:
             parts["same_photo"].append(row.face)
         else:
             parts["named"].append(row.face)
-            photos.add(row.photo)
+            pictures.add((row.photo, row.time))
     with library.names.decide("label", {"targets": list(targets), "person": name}, dry_run=dry_run) as decision:
         if parts["named"]:
             person = decision.person(name)
@@ -157,13 +158,18 @@ def accept(library: Library, targets: Sequence[str], *, dry_run: bool = False) -
 def reject(library: Library, targets: Sequence[str], name: str, *, dry_run: bool = False) -> FacesReport:
     """Say that faces, or all faces of clusters, are not a person: remembered for ever, and the name goes off them.
 
+    With a face of a video its whole track is not that person, but for faces that the user gave that name.
+
     Raises
     ------
     UnknownName, UsageError
     """
     person = person_id(library, name)
-    rows = all_faces(resolve_all(library, targets))
+    found = resolve_all(library, targets)
+    rows = with_tracks(library, found)
+    given = {f for f, a in library.names.assignments(rows).items() if (a.person, a.source) == (person, Source.USER)}
     before = {face for face, who in library.names.rejections(rows) if who == person}
+    before |= given - all_faces(found).keys()
     changed = [row for row in rows.values() if row.face not in before]
     with library.names.decide("reject", {"targets": list(targets), "person": name}, dry_run=dry_run) as decision:
         for row in changed:

@@ -203,16 +203,19 @@ def merge_persons(library: Library, names: Sequence[str], *, force: bool = False
 
 
 def _seen_together(library: Library, persons: Sequence[int]) -> dict[str, str]:
-    """Return photo hash -> path of the photos in which several of the persons are named, mirrors left out."""
-    seen: dict[str, set[int]] = {}
+    """Return photo hash -> path of the photos in which several of the persons are named, mirrors left out.
+
+    In a video they are seen together where one frame shows both.
+    """
+    seen: dict[tuple[str, float | None], set[int]] = {}
     paths: dict[str, str] = {}
     for person in persons:
         for row in library.faces.rows(person=person):
             if row.source is not Source.PROPAGATED:
-                seen.setdefault(row.photo, set()).add(person)
+                seen.setdefault((row.photo, row.time), set()).add(person)
                 paths[row.photo] = row.path or row.photo[:12]
     mirrors = library.names.mirrors()
-    return {photo: paths[photo] for photo, who in seen.items() if len(who) > 1 and photo not in mirrors}
+    return {photo: paths[photo] for (photo, _), who in seen.items() if len(who) > 1 and photo not in mirrors}
 
 
 class _Merge:

@@ -142,6 +142,16 @@ def all_faces(targets: Sequence[Target]) -> dict[int, FaceRow]:
     return dict(sorted(found.items()))
 
 
+def with_tracks(library: Library, targets: Sequence[Target]) -> dict[int, FaceRow]:
+    """Return the faces of all targets, with those of the tracks of the faces that were meant one by one, by face.
+
+    A track is one person, followed through a video: who says something of one of its faces means the person.
+    """
+    filmed = [row.face for target in targets if target.one_by_one for row in target.faces if row.track is not None]
+    beside = {row.face: row for row in library.faces.beside_on_tracks(filmed)}
+    return dict(sorted({**beside, **all_faces(targets)}.items()))
+
+
 def pointed_at(targets: Sequence[Target]) -> set[int]:
     """Return the faces that were meant one by one."""
     return {row.face for target in targets if target.one_by_one for row in target.faces}

@@ -147,6 +147,14 @@ class Faces:
         """Return the rows of some faces by face id, ignored ones too; what is not there (any more) is left out."""
         return self._face_rows("face.id IN (SELECT value FROM json_each(?))", (json.dumps(sorted(faces)),))
 
+    def beside_on_tracks(self, faces: Collection[int]) -> list[FaceRow]:
+        """Return the living faces of the tracks of some faces of videos, by face id."""
+        query = (
+            "(face.photo, face.track) IN (SELECT photo, track FROM face WHERE id IN (SELECT value FROM json_each(?))) "
+            f"{_BESIDE} AND {LIVE}"
+        )
+        return self._face_rows(query, (json.dumps(sorted(faces)),) * 2) if faces else []
+
     def with_words(self) -> list[FaceRow]:
         """Return the faces of which the user or an import said something, by face id; of replaced photos too."""
         return self._face_rows(

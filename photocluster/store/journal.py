@@ -241,21 +241,22 @@ def _contradicted(connection: sqlite3.Connection, photo: int) -> list[int]:
     """Return the faces of a photo whose propagated name cannot stand beside the user's words.
 
     These are ignored faces, faces of which the user said that they are not that person, and, unless the photo is a
-    mirror, all but the nearest face with the name of one person, where the user's and imported names come first.
+    mirror, all but the nearest face with the name of one person, where the user's and imported names come first. Each
+    frame of a video counts as a photo of its own.
     """
     query = """
         SELECT assignment.face, assignment.person, assignment.source,
             EXISTS (SELECT 1 FROM ignored WHERE ignored.face = face.id)
             OR EXISTS (SELECT 1 FROM rejection AS no WHERE no.face = face.id AND no.person = assignment.person),
-            EXISTS (SELECT 1 FROM mirror JOIN photo ON photo.hash = mirror.photo WHERE photo.id = face.photo)
+            EXISTS (SELECT 1 FROM mirror JOIN photo ON photo.hash = mirror.photo WHERE photo.id = face.photo), face.time
         FROM face JOIN assignment ON assignment.face = face.id WHERE face.photo = ?
         ORDER BY source = 'propagated', distance, face.id
     """
-    taken: set[int] = set()
+    taken: set[tuple[int, float | None]] = set()
     gone = []
-    for face, person, source, refused, mirror in connection.execute(query, (photo,)):
-        if source == Source.PROPAGATED.value and (refused or (person in taken and not mirror)):
+    for face, person, source, refused, mirror, time in connection.execute(query, (photo,)):
+        if source == Source.PROPAGATED.value and (refused or ((person, time) in taken and not mirror)):
             gone.append(face)
         else:
-            taken.add(person)
+            taken.add((person, time))
     return gone

@@ -160,15 +160,18 @@ class Names:
         query = f"SELECT face, person FROM rejection {few} ORDER BY face, person"
         return self._database.execute(query, _listed(faces)).fetchall()
 
-    def photos_named(self, person: int, beside: Collection[int]) -> set[str]:
-        """Return the hashes of those photos of some faces in which the user or an import named a face as a person."""
+    def pictures_named(self, person: int, beside: Collection[int]) -> set[tuple[str, float | None]]:
+        """Return those pictures of some faces in which the user or an import named a face as a person.
+
+        A picture is a photo, by its hash, or the frame of a video at a time.
+        """
         query = (
-            "SELECT DISTINCT photo.hash FROM face JOIN photo ON photo.id = face.photo "
+            "SELECT DISTINCT photo.hash, face.time FROM face JOIN photo ON photo.id = face.photo "
             "JOIN assignment ON assignment.face = face.id "
             "WHERE face.photo IN (SELECT photo FROM face WHERE id IN (SELECT value FROM json_each(?))) "
             f"AND +assignment.person = ? AND source != 'propagated' AND {LIVE}"
         )
-        return {row[0] for row in self._database.execute(query, (*_listed(beside), person))}
+        return set(self._database.execute(query, (*_listed(beside), person)).fetchall())
 
     def ignored(self) -> dict[int, IgnoredKind]:
         """Return face -> why it is left out, of all ignored faces, by face."""
