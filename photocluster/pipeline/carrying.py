@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from photocluster.identification import VERIFICATION_THRESHOLD
-from photocluster.records import FaceRow, FloatArray, Source
+from photocluster.records import Box, FaceRow, FloatArray, Source
 from photocluster.store import Assignment, Decision, Library
 
 SAME_FACE_DISTANCE = 0.6
@@ -31,7 +31,7 @@ def carry_names(library: Library) -> int:
     A face that the new version does not show keeps its name, and its row. So does one whose new face the user has named
     otherwise already: both words stand. Before the user's word an imported name of the new face gives way.
     """
-    photos = sorted({*library.photos.replaced(), *library.questions.replaced()})
+    photos = sorted({*library.photos.replaced(), *library.questions.replaced(), *library.moments.linked()})
     replaced = [(library.faces.of_photo(old), library.faces.of_photo(new)) for old, new in photos]
     if not replaced:
         return 0
@@ -111,6 +111,12 @@ def _pair(a: int, b: int) -> dict[str, int]:
     return {"face": min(a, b), "other": max(a, b)}
 
 
+def _place(row: FaceRow) -> Box:
+    """Return where a face lies in fractions of its photo: a RAW and its JPEG may be of different sizes."""
+    box, width, height = row.detection.box, row.facts.width, row.facts.height
+    return Box(box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)
+
+
 def _word(assignments: Mapping[int, Assignment], face: int) -> Assignment | None:
     """Return what the user or an import said of a face; a guess does not count."""
     said = assignments.get(face)
@@ -128,9 +134,7 @@ def _same_faces(old: list[FaceRow], new: list[FaceRow], embeddings: FloatArray) 
         for i in range(len(old))
         for j in range(len(new))
         if distances[i, j] < SAME_FACE_DISTANCE
-        or (
-            distances[i, j] < VERIFICATION_THRESHOLD and old[i].detection.box.iou(new[j].detection.box) > SAME_PLACE_IOU
-        )
+        or (distances[i, j] < VERIFICATION_THRESHOLD and _place(old[i]).iou(_place(new[j])) > SAME_PLACE_IOU)
     )
     pairs: list[tuple[int, int]] = []
     used_old: set[int] = set()

@@ -23,6 +23,7 @@ from photocluster.pipeline.carrying import carry_names
 from photocluster.pipeline.crew import Crew
 from photocluster.pipeline.importing import place_kept
 from photocluster.pipeline.matching import KnownFiles, exists, lies_below
+from photocluster.pipeline.moments import HeldBack, Rank
 from photocluster.pipeline.recognition import PropagationReport, propagate
 from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
 from photocluster.pipeline.working import Worked, WorkOptions
@@ -73,8 +74,9 @@ class ScanReport:
     `photos` were decoded, `faces` found on them; `unchanged` files were not opened; `known` files hold photos that the
     library knew (copies, moved files); `others` are no photos. `failed` lists (path, reason) of the photos that could
     not be used, those of earlier scans that are still there included; `problems` what the walk could not enter.
-    `missing` photos have no file left. `carried` faces got the names of an earlier version of their photo, `placed`
-    ones a name that an import had kept. `stages` is CPU seconds by stage, `seconds` wall time.
+    `missing` photos have no file left. `companions` show the moment of another photo, and were not looked into.
+    `carried` faces got the names of an earlier version of their photo, or of another photo of the moment, `placed` ones
+    a name that an import had kept. `stages` is CPU seconds by stage, `seconds` wall time.
     """
 
     photos: int = 0
@@ -86,6 +88,7 @@ class ScanReport:
     missing: int = 0
     carried: int = 0
     placed: int = 0
+    companions: int = 0
     failed: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[tuple[Path, str]] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
@@ -174,6 +177,8 @@ class _Scan:
         self.backlog: deque[FoundFile] = deque()
         self.pending: deque[tuple[FoundFile, Future[Worked]]] = deque()
         self.left = 0
+        self.held_back = HeldBack(library)
+        self.here: list[Path] = []
         self.reappeared: list[int] = []
         self.found_again: list[str] = []
         self.batch: list[ScannedFile] = []
@@ -188,7 +193,7 @@ class _Scan:
         """Read what is to be read, then draw the conclusions."""
         try:
             self._read(self.roots)
-            self._settle(self.roots)
+            self._settle()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped; {self.report.photos} photos with {self.report.faces} faces are stored. "
@@ -211,10 +216,12 @@ class _Scan:
                         self._take()
                     self._give_out(pool, crew)
                 self.walked = True
-                while self.pending:
-                    self._take()
-                    self._give_out(pool, crew)
-                self._commit()
+                self._finish(pool, crew)
+                self._note_vanished(roots)
+                self.held_back.take_left_alone()
+                for rank in Rank:
+                    self._take_in(self.held_back.due(rank))
+                    self._finish(pool, crew)
             except KeyboardInterrupt:
                 self.progress = _silent  # so that nothing of the caller's comes in between
                 self._cancel()
@@ -248,16 +255,34 @@ class _Scan:
                         self._tell()
                         yield None
                     continue
-            if self.strikes[found.device] < STRIKES:
-                yield found
-            else:
+            if self.strikes[found.device] >= STRIKES:
                 self.left += 1
+            elif self.held_back.takes(found):
+                yield None
+            else:
+                yield found
 
     def _note_unchanged(self, file: FoundFile, known: KnownFile) -> None:
         self.done += 1
         self.report.unchanged += 1
         if known.state is FileState.FAILED:
             self.report.failed.append((file.path, known.error or ""))
+
+    def _finish(self, pool: ThreadPoolExecutor, crew: Crew) -> None:
+        """Have all work done that was begun or waits, and commit it."""
+        self._give_out(pool, crew)
+        while self.pending:
+            self._take()
+            self._give_out(pool, crew)
+        self._commit()
+
+    def _take_in(self, files: Iterator[FoundFile]) -> None:
+        """Have files worked on that were held back, but those of a disk that does not answer."""
+        for file in files:
+            if self.strikes[file.device] < STRIKES:
+                self.backlog.append(file)
+            else:
+                self.left += 1
 
     def _give_out(self, pool: ThreadPoolExecutor, crew: Crew) -> None:
         """Keep the workers in work, and a little more waiting for them; the rest stays in the backlog."""
@@ -307,7 +332,8 @@ class _Scan:
         if file.state is FileState.FAILED:
             self.report.failed.append((file.path, file.error or ""))
         elif file.state is FileState.OTHER:
-            self.report.others += 1
+            self.report.companions += file.shown_by is not None
+            self.report.others += file.shown_by is None
         elif file.facts is None or file.photo in self.known:
             self.report.known += 1
             self.found_again.append(file.photo or "")
@@ -346,29 +372,33 @@ class _Scan:
         self.committed_at = time.monotonic()
 
     def _pending(self) -> Pending:
-        return Pending(len(self.backlog) + len(self.pending) + self.left, self.walked)
+        return Pending(len(self.backlog) + len(self.pending) + len(self.held_back) + self.left, self.walked)
 
-    def _settle(self, roots: Sequence[Path]) -> None:
-        """After the last photo: vanished files, edited photos, and who the new faces are.
-
-        New are the faces since the last scan that came to its end, not only those of this one.
-        """
+    def _note_vanished(self, roots: Sequence[Path]) -> None:
+        """After the walk: mark what is gone, as against what cannot be seen just now."""
         roots = [root for root in roots if not lies_below(root, self.hung)]
         not_mounted = away(self.library, roots, self.files.seen)
         self.report.problems += [
             (root, f"the disk at {mount} is not mounted; none of its photos is marked missing")
             for root, mount in not_mounted.items()
         ]
-        here = [root for root in roots if root not in not_mounted]
-        gone = vanished(self.files.unseen(), here, self.hung)
-        gone += left_behind(self.library, self.found_again, self.patience)
-        self.report.missing = self.library.photos.mark_missing(gone)
+        self.here = [root for root in roots if root not in not_mounted]
+        self.library.photos.mark_missing(vanished(self.files.unseen(), self.here, self.hung))
+
+    def _settle(self) -> None:
+        """After the last photo: moved files, moments in two files, edited photos, and who the new faces are.
+
+        New are the faces since the last scan that came to its end, not only those of this one.
+        """
+        moved = left_behind(self.library, self.found_again, self.patience)
+        self.report.missing = self.library.photos.mark_missing(moved)
+        self.library.moments.link()
         self.report.carried = carry_names(self.library)
         self.report.placed = place_kept(self.library)
         first_new_face = self.library.photos.settled_rows()
         if self.options.propagate and self.library.rows > first_new_face and self.library.names.persons():
             self.report.propagation = propagate(self.library, first_face=first_new_face)
-        self.library.photos.end_scan(mount_points(here), self._pending())
+        self.library.photos.end_scan(mount_points(self.here), self._pending())
 
     def _book(self, stages: Mapping[str, float]) -> None:
         for stage, seconds in stages.items():
@@ -376,7 +406,9 @@ class _Scan:
 
     def _tell(self) -> None:
         seconds = time.monotonic() - self.started
-        self.progress(Progress(self.done, self.found, self.walked, self.report.photos, self.report.faces, seconds))
+        self.progress(
+            Progress(self.done, max(self.found, self.done), self.walked, self.report.photos, self.report.faces, seconds)
+        )
 
 
 def _silent(_: Progress) -> None:

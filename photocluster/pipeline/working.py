@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from photocluster import photos, video
@@ -13,6 +13,7 @@ from photocluster.errors import PhotoError, PhotoTooLarge, UnreadableFile
 from photocluster.perceptual import perceptual_hash
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch
 from photocluster.pipeline.footage import analyse_video
+from photocluster.pipeline.moments import same_moment
 from photocluster.records import DecodedPhoto
 from photocluster.store import FileState, ScannedFile
 from photocluster.video import INTERVAL
@@ -98,6 +99,18 @@ def failed(file: FoundFile, reason: str, *, mtime_ns: int) -> ScannedFile:
 
 
 def _scanned(file: FoundFile, analyser: Analyser, desk: Desk, options: WorkOptions, watch: Stopwatch) -> ScannedFile:
+    """Note whose moment the file shows, or look into it."""
+    beside = file.beside
+    with suppress(PhotoError, OSError):  # what is wrong with it will be found again
+        if beside is not None and same_moment(file):
+            return ScannedFile(file.path, file.size, file.mtime_ns, FileState.OTHER, shown_by=beside.photo)
+    found = _looked_into(file, analyser, desk, options, watch)
+    return found if beside is None or beside.path is not None else replace(found, shown_by=beside.before)
+
+
+def _looked_into(
+    file: FoundFile, analyser: Analyser, desk: Desk, options: WorkOptions, watch: Stopwatch
+) -> ScannedFile:
     """Tell by the first bytes what a file is, and hand it to who knows that kind."""
     if photos.sniff(file.path):
         return _scanned_photo(file, analyser, desk, watch)

@@ -29,6 +29,7 @@ from photocluster.store.regions import Regions
 class Status:
     """Counts of what the library holds.
 
+    `photos` are those that stand for themselves; `companion_files` show the moment of one of them (a RAW, a clip).
     `pending` is what the last scan had still to do; `clustered_faces` are in a cluster, `unclustered_faces` came after
     the last clustering; `disk_bytes` is the size of the library's folder.
     """
@@ -37,6 +38,7 @@ class Status:
     photos_without_faces: int
     missing_photos: int
     files: int
+    companion_files: int
     failed_files: int
     pending: Pending
     faces: int
@@ -126,7 +128,7 @@ class Library:
         def count(query: str) -> int:
             return int(self._database.execute(f"SELECT count(*) FROM {query}").fetchone()[0])
 
-        current = "photo WHERE replaced_by IS NULL"
+        current = "photo WHERE replaced_by IS NULL AND shown_by IS NULL"
         clustered = "membership JOIN face ON face.id = membership.face JOIN photo ON photo.id = face.photo"
         here = "EXISTS (SELECT 1 FROM file WHERE file.photo = photo.id AND NOT missing)"
         source = dict(self._database.execute("SELECT source, count(*) FROM assignment GROUP BY source").fetchall())
@@ -135,6 +137,10 @@ class Library:
             photos_without_faces=count(f"{current} AND NOT EXISTS (SELECT 1 FROM face WHERE face.photo = photo.id)"),
             missing_photos=count(f"{current} AND NOT {here}"),
             files=count("file WHERE state = 'photo' AND NOT missing"),
+            companion_files=count(
+                "file WHERE shown_by IS NOT NULL AND NOT missing "
+                "AND (photo IS NULL OR photo IN (SELECT id FROM photo WHERE shown_by IS NOT NULL))"
+            ),
             failed_files=count("file WHERE state = 'failed' AND NOT missing"),
             pending=self.files.pending(),
             faces=count(f"face JOIN photo ON photo.id = face.photo WHERE {LIVE}"),

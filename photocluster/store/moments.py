@@ -68,8 +68,8 @@ class Places:
 class FileOfMoment:
     """A file as its neighbours in the folder see it.
 
-    `photo` is the photo that it holds, by id (None: none that was worked on) and by hash; `duration` is that of a
-    video. `shown_by` is the photo that shows its moment, as an earlier scan found out.
+    `photo` is the photo that it holds, by id (None: none that was worked on), `digest` by hash; `shown_by` the hash of
+    the photo that shows its moment, as an earlier scan found out.
     """
 
     id: int
@@ -81,13 +81,13 @@ class FileOfMoment:
     photo: int | None
     digest: str | None
     captured_at: str | None
-    duration: float | None
-    shown_by: int | None
+    shown_by: str | None
 
 
 _FILE = (
     "SELECT file.id, file.path, file.size, file.mtime_ns, file.state, file.missing, photo.id, photo.hash, "
-    "photo.captured_at, photo.duration, file.shown_by FROM file LEFT JOIN photo ON photo.id = file.photo"
+    "photo.captured_at, showing.hash FROM file LEFT JOIN photo ON photo.id = file.photo "
+    "LEFT JOIN photo AS showing ON showing.id = file.shown_by"
 )
 
 

@@ -26,7 +26,9 @@ class ScannedFile:
     """What a scan found out about one file.
 
     `photo` is the content hash; `facts` and `faces` are None where the library knows that photo already. `error` says
-    why a file failed. `phash` is the perceptual hash, a signed integer of 64 bits.
+    why a file failed. `phash` is the perceptual hash, a signed integer of 64 bits. `shown_by` is another photo that
+    shows the file's moment, by hash: in state OTHER the file was not looked into for that; in state PHOTO it was, as
+    that photo has no file any more.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class ScannedFile:
     faces: Sequence[Face] | None = None
     error: str | None = None
     phash: int | None = None
+    shown_by: str | None = None
 
 
 class Photos:
@@ -71,14 +74,22 @@ class Photos:
                 old = self._database.execute(
                     "SELECT photo FROM file WHERE path = ?", (os.fsencode(scanned.path),)
                 ).fetchone()
+                if scanned.state is FileState.OTHER and scanned.shown_by is not None:
+                    self._add_companion(scanned, scanned.shown_by)
+                    continue
                 if scanned.state is FileState.FAILED and old and old[0] is not None:
                     continue
                 photo = self._add_photo(scanned, start, added) if scanned.photo else None
                 self._database.execute(
-                    "INSERT INTO file (path, size, mtime_ns, state, photo, error) VALUES (?, ?, ?, ?, ?, ?) "
+                    "INSERT INTO file (path, size, mtime_ns, state, photo, error, shown_by) "
+                    "VALUES (?, ?, ?, ?, ?, ?, (SELECT id FROM photo WHERE hash = ?)) "
                     "ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, "
-                    "state = excluded.state, photo = excluded.photo, error = excluded.error, missing = 0",
-                    (os.fsencode(scanned.path), scanned.size, scanned.mtime_ns, scanned.state, photo, scanned.error),
+                    "state = excluded.state, photo = excluded.photo, error = excluded.error, missing = 0, "
+                    "shown_by = excluded.shown_by",
+                    (
+                        *(os.fsencode(scanned.path), scanned.size, scanned.mtime_ns, scanned.state, photo),
+                        *(scanned.error, scanned.shown_by),
+                    ),
                 )
                 if photo is not None:
                     self._database.execute("UPDATE photo SET replaced_by = NULL WHERE id = ?", (photo,))
@@ -91,6 +102,32 @@ class Photos:
             if pending is not None:
                 note_pending(self._database, pending)
         return len(added)
+
+    def _add_companion(self, scanned: ScannedFile, digest: str) -> None:
+        """Note that another photo shows a file's moment. What was worked on before keeps its photo while unchanged."""
+        showing = self._database.execute("SELECT id FROM photo WHERE hash = ?", (digest,)).fetchone()
+        if showing is None:
+            return  # forgotten a moment ago; the next scan looks into the file
+        path = os.fsencode(scanned.path)
+        old = self._database.execute("SELECT photo FROM file WHERE path = ? AND photo IS NOT NULL", (path,)).fetchone()
+        unchanged = self._database.execute(
+            "UPDATE file SET shown_by = ?, missing = 0 WHERE path = ? AND photo IS NOT NULL AND photo != ? "
+            "AND size = ? AND mtime_ns = ?",
+            (showing[0], path, showing[0], scanned.size, scanned.mtime_ns),
+        )
+        if unchanged.rowcount:
+            return
+        self._database.execute(
+            "INSERT INTO file (path, size, mtime_ns, state, shown_by) VALUES (?, ?, ?, 'other', ?) "
+            "ON CONFLICT (path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, state = 'other', "
+            "photo = NULL, error = NULL, missing = 0, shown_by = excluded.shown_by",
+            (path, scanned.size, scanned.mtime_ns, showing[0]),
+        )
+        if old and old != showing:
+            self._database.execute(
+                "UPDATE photo SET shown_by = ? WHERE id = ? AND NOT EXISTS (SELECT 1 FROM file WHERE photo = photo.id)",
+                (showing[0], old[0]),
+            )
 
     def _add_photo(self, scanned: ScannedFile, start: int, added: list[FloatArray]) -> int:
         """Insert the photo and its faces, unless the content is known; return its id."""
@@ -142,6 +179,8 @@ class Photos:
         """Mark a photo that no file holds any more as replaced."""
         if not self._database.execute("SELECT 1 FROM file WHERE photo = ?", (old,)).fetchone():
             self._database.execute("UPDATE photo SET replaced_by = ? WHERE id = ?", (new, old))
+            self._database.execute("UPDATE file SET shown_by = ? WHERE shown_by = ?", (new, old))
+            self._database.execute("UPDATE photo SET shown_by = ? WHERE shown_by = ? AND id != ?", (new, old, new))
 
     def replaced(self) -> list[tuple[int, int]]:
         """Return (old photo id, new photo id) of replaced photos on which the user's word still stands."""
@@ -215,7 +254,9 @@ class Photos:
         """Return (hash, last path, faces) of the photos that no file holds now, by path."""
         query = (
             "SELECT photo.hash, min(file.path), (SELECT count(*) FROM face WHERE face.photo = photo.id) FROM photo "
-            "LEFT JOIN file ON file.photo = photo.id WHERE photo.replaced_by IS NULL GROUP BY photo.id "
+            "LEFT JOIN file ON file.photo = photo.id WHERE photo.replaced_by IS NULL AND NOT EXISTS "
+            "(SELECT 1 FROM file AS showing WHERE showing.photo = photo.shown_by AND NOT showing.missing) "
+            "GROUP BY photo.id "
             "HAVING coalesce(min(file.missing), 1) = 1 ORDER BY 2"
         )
         return [
@@ -275,6 +316,7 @@ class Photos:
                     self._database.executemany(f"DELETE FROM {table} WHERE face = ?", [(face,) for face in faces])
                 self._database.execute("DELETE FROM face WHERE photo = ?", found)
                 self._database.execute("DELETE FROM file WHERE photo = ?", found)
+                self._database.execute("DELETE FROM file WHERE shown_by = ? AND photo IS NULL", found)
                 self._database.execute("DELETE FROM photo WHERE id = ?", found)
                 self._database.execute(
                     "DELETE FROM waiting "

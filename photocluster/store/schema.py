@@ -17,10 +17,11 @@ folder ``.pictures``, which the modules `neighbours` and `pictures` describe):
       stands for both (the JPEG of a RAW, the still picture of a Live Photo): no face of this one counts;
     - ``file.state``: 'photo' (``photo`` says which), 'failed' (``error`` says why), 'other' (not a photo): a second
       scan reads none of them again while size and modification time stay; ``mtime_ns`` is -1 where the file could not
-      be read, which says nothing of the file: it is tried again at each scan;
-    - ``file.shown_by``: the photo that shows this file's moment, as a scan found out: a RAW beside its JPEG, the clip of
-      a Live Photo. While that photo has a file, this one is 'other' and was never worked on, or its own photo is
-      ``shown_by`` that one; when it has none any more, it is the other way round;
+      be read, which says nothing of the file: it is tried again at each scan. Version 4 sets it so for
+      all that were no photos before: they may be videos or raw files, which it knows;
+    - ``file.shown_by``: the photo that shows this file's moment, as a scan found out: of a RAW its JPEG, of the clip of
+      a Live Photo its picture. While that photo has a file, this one is 'other' and was never worked on, or its own
+      photo is ``shown_by`` that one; when it has none any more, it is the other way round;
     - ``face.id`` is the row number in the matrix; ``face.landmarks`` is 5 x 2 little-endian float32, x before y;
     - ``face.time``, ``face.track``: seconds into a video, and which of its tracks; null in still photos;
     - names: ``person.key`` is the case-folded NFKC form of ``person.name``, so that one name is one person; ``born`` is
@@ -180,6 +181,7 @@ MIGRATIONS = (
     CREATE TABLE suggestion (number INTEGER PRIMARY KEY, question TEXT NOT NULL);
     """,
     """
+    UPDATE file SET mtime_ns = -1 WHERE state != 'photo';
     ALTER TABLE photo ADD COLUMN duration REAL;
     ALTER TABLE photo ADD COLUMN phash INTEGER;
     ALTER TABLE photo ADD COLUMN shown_by INTEGER REFERENCES photo ON DELETE SET NULL;
