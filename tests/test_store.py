@@ -458,6 +458,7 @@ def test_a_library_of_format_1_opens_with_all_that_was_said(version_1):
         assert rows[0].detection.landmarks.tolist()[0] == [20.0, 30.0]
         assert library.names.rejections() == [(2, 3)]
         assert library.photos.failed() == [(Path("/photos/bad.jpg"), "damaged: image file is truncated")]
+        assert library.photos.file(Path("/photos/bad.jpg")).mtime_ns == -1  # other formats are known by now
         assert [entry[0] for entry in library.photos.missing()] == ["b" * 64]
         assert library.clusters.numbers() == {1, 2, 3}
         np.testing.assert_array_equal(library.embeddings()[4], np.eye(128)[4])
