@@ -20,6 +20,7 @@ COMMANDS = {
     "clusters": ("clusters", "List the clusters of the last run."),
     "show": ("clusters", "List the faces of a cluster or a person."),
     "suggest": ("suggest", "Ask what would name the most faces."),
+    "review": ("review", "Look and decide in your browser."),
     "label": ("names", "Name a cluster or faces."),
     "unlabel": ("names", "Take names off again."),
     "accept": ("names", "Say yes to a suggestion, or to propagated names."),

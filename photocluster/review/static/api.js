@@ -1,0 +1,81 @@
+// What the server is asked, and being told of changes.
+
+import { say, warn } from "./dom.js";
+
+export class Failure extends Error {
+  constructor(status, words) {
+    super(words);
+    this.status = status;
+  }
+}
+
+async function ask(path, options) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Failure(0, "photocluster review does not answer: was it ended? Nothing is lost; start it again");
+  }
+  const value = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : null;
+  if (!answer.ok || value === null) throw new Failure(answer.status, value?.error ?? "This page is of a server that has ended. Open the new address");
+  return value;
+}
+
+export const get = (path) => ask(path, {});
+
+let last = Promise.resolve();
+
+// One decision after the other, in the order in which they were made.
+export function decide(fields) {
+  const request = () => ask("/api/decide", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(fields),
+  });
+  const answer = last.then(request, request);
+  last = answer.catch(() => {});
+  return answer;
+}
+
+// Decide and say what came of it; true if it was done. What was seen otherwise is told, and nothing is lost.
+export async function done(fields) {
+  try {
+    const answer = await decide(fields);
+    say(answer.event === null ? "Nothing changed" : sentence(answer.words));
+    return true;
+  } catch (failure) {
+    warn(sentence(failure.message));
+    return failure.status === 409;
+  }
+}
+
+export const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1);
+
+export const seen = (faces) => Object.fromEntries(faces.map((face) => [face.face, face.name]));
+
+let names = null;
+
+export async function knownNames() {
+  names ??= await get("/api/names");
+  return names;
+}
+
+// Call back whenever something was decided, here or elsewhere.
+export function onChange(callback) {
+  const source = new EventSource("/api/changes");
+  let first = true;
+  let lost = false;
+  source.onmessage = () => {
+    if (lost) warn("");
+    lost = false;
+    names = null;
+    if (!first) callback();
+    first = false;
+  };
+  source.onerror = () => {
+    lost = true;
+    warn(source.readyState === EventSource.CLOSED
+      ? "This page is of a photocluster review that has ended. What you decided is stored. Open the new address"
+      : "photocluster review does not answer: was it ended? What you decided is stored");
+  };
+}
