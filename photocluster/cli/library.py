@@ -36,8 +36,10 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     with open_library(ctx) as library:
         found = library.status()
         failed, missing = library.photos.failed(), library.photos.missing()
+        waiting = sum(library.regions.count().values())
     if as_json:
-        write_json({"library": library_folder(ctx), **_figures(found), "failed": failed, "missing": missing})
+        figures = {**_figures(found), "names_without_face": waiting}
+        write_json({"library": library_folder(ctx), **figures, "failed": failed, "missing": missing})
         return
     named = (
         f"{found.named_by_user:,} by you, {found.named_by_import:,} imported, {found.named_by_propagation:,} propagated"
@@ -50,6 +52,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         ("ignored faces", f"{found.ignored_faces:,}"),
         ("people", f"{found.persons:,}"),
         ("named faces", named),
+        ("names without a face", f"{waiting:,} imported"),
         ("missing photos", f"{found.missing_photos:,}"),
         ("failed files", f"{found.failed_files:,}"),
         ("disk used", f"{found.disk_bytes / 1e6:,.1f} MB"),

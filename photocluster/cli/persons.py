@@ -25,22 +25,24 @@ def people(ctx: click.Context, *, everybody: bool, as_json: bool) -> None:
     Example: photocluster people --json
     """  # noqa: D301
     with open_library(ctx) as library:
-        known = library.names.persons()
+        known, waiting = library.names.persons(), library.regions.count()
     infos = [info for info in known if everybody or not info.hidden]
     if as_json:
-        write_json([_facts(info) for info in infos])
+        write_json([_facts(info, waiting.get(info.id, 0)) for info in infos])
         return
     columns = [("person", "left"), ("faces", "right"), ("photos", "right"), ("by you", "right")]
     columns += [("imported", "right"), ("propagated", "right"), ("born", "left"), ("also known as", "left")]
     rows = [(i.name, i.faces, i.photos, i.user, i.imported, i.propagated, i.born, ", ".join(i.aliases)) for i in infos]
     show_table(columns, rows)
+    if waiting:
+        note(f"{count(sum(waiting.values()), 'imported name')} without a face; see: photocluster regions")
     if not known:
         note('nobody is named yet. Name a cluster with: photocluster label 12 "NAME"')
     elif len(infos) < len(known):
         note(f"{count(len(known) - len(infos), 'hidden person', 'hidden people')}; --all lists them")
 
 
-def _facts(info: PersonInfo) -> dict[str, object]:
+def _facts(info: PersonInfo, waiting: int) -> dict[str, object]:
     return {
         "name": info.name,
         "aliases": list(info.aliases),
@@ -53,6 +55,7 @@ def _facts(info: PersonInfo) -> dict[str, object]:
         "user": info.user,
         "imported": info.imported,
         "propagated": info.propagated,
+        "without_face": waiting,
     }
 
 
@@ -88,8 +91,9 @@ def person(
     facts = PersonFacts(add_aliases=alias, remove_aliases=no_alias, born=born, note=remark, hidden=hidden)
     with open_library(ctx) as library:
         report = change_person(library, name, facts, dry_run=dry_run)
+        waiting = library.regions.count().get(report.person.id, 0)
     if as_json:
-        write_json({"event": report.event, **_facts(report.person)})
+        write_json({"event": report.event, **_facts(report.person, waiting)})
         return
     info = report.person
     rows = [
@@ -102,6 +106,8 @@ def person(
         ("faces", f"{info.faces} ({info.user} by you, {info.imported} imported, {info.propagated} propagated)"),
         ("photos", info.photos),
     ]
+    if waiting:
+        rows.append(("without a face", f"{waiting} imported names; see: photocluster regions"))
     show_table([("", "left"), ("", "left")], rows)
     if report.event is not None:
         note(f"event {report.event}; to take it back: photocluster undo")
@@ -217,7 +223,8 @@ def cover(ctx: click.Context, face: str, *, dry_run: bool, as_json: bool) -> Non
 
     with open_library(ctx) as library:
         report = run(library, face, dry_run=dry_run)
+        waiting = library.regions.count().get(report.person.id, 0)
     if as_json:
-        write_json({"event": report.event, **_facts(report.person)})
+        write_json({"event": report.event, **_facts(report.person, waiting)})
         return
     say(f"{face} stands for {report.person.name}", report.event, dry_run=dry_run)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from photocluster.errors import UsageError
 from photocluster.pipeline.targets import person_id
 from photocluster.records import Source
-from photocluster.store import Library
+from photocluster.store import Library, Sighting
 
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
@@ -41,6 +41,8 @@ def find_photos_of(
 ) -> list[FoundPhoto]:
     """Return the photos with these persons and without those, by the time they were taken, then by path.
 
+    A person is also in a photo of which an import said so, if no face there bears the name.
+
     Parameters
     ----------
     persons, without
@@ -70,7 +72,9 @@ def find_photos_of(
     sources = tuple(Source) if propagated else (Source.USER, Source.IMPORTED)
     names = {info.id: info.name for info in library.names.persons()}
     found = []
-    for sighting in library.names.sightings({*wanted, *unwanted}, sources=sources):
+    for sighting in _with_kept(
+        library, library.names.sightings({*wanted, *unwanted}, sources=sources), wanted, unwanted
+    ):
         at = sighting.captured_at
         enough = sighting.persons.intersection(wanted) if any_of else sighting.persons.issuperset(wanted)
         if not enough or sighting.persons & unwanted or not _within(at, since, until):
@@ -79,6 +83,22 @@ def find_photos_of(
         seen = tuple(names[person] for person in dict.fromkeys(wanted) if person in sighting.persons)
         found.append(FoundPhoto(sighting.photo, path, missing, at, seen))
     return sorted(found, key=lambda photo: (photo.captured_at is None, photo.captured_at or "", photo.path))
+
+
+def _with_kept(
+    library: Library, sightings: Sequence[Sighting], wanted: Sequence[int], unwanted: Collection[int]
+) -> list[Sighting]:
+    """Return the sightings, and with them what imports said of photos without a face to bear the name."""
+    kept: dict[str, set[int]] = {}
+    for person in {*wanted, *unwanted}:
+        for name in library.regions.kept(person):
+            kept.setdefault(name.photo, set()).add(person)
+    by_photo = {sighting.photo: sighting for sighting in sightings}
+    for photo, persons in kept.items():
+        seen, facts = by_photo.get(photo), library.regions.facts(photo)
+        at = None if facts is None else facts.captured_at
+        by_photo[photo] = Sighting(photo, at, frozenset(persons if seen is None else persons | seen.persons))
+    return list(by_photo.values())
 
 
 def _within(at: str | None, since: str | None, until: str | None) -> bool:
