@@ -171,9 +171,11 @@ class _Collected:
     problems: list[tuple[Path, str]] = field(default_factory=list)
     unknown: dict[Path, str] = field(default_factory=dict)
     hashes: set[str] = field(init=False)
+    former: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.hashes = self.library.photos.hashes()
+        self.former = self.library.exchange.former_hashes()
 
     def add(self, item: TaggedPhoto | Problem) -> None:
         if isinstance(item, Problem):
@@ -205,8 +207,9 @@ class _Collected:
 
     def _hash(self, item: TaggedPhoto) -> str | None:
         """Return the hash of the photo, or None for one that the library does not know, and for what is no photo."""
-        if item.sha256 in self.hashes:
-            return item.sha256
+        digest = self.former.get(item.sha256 or "", item.sha256)
+        if digest in self.hashes:
+            return digest
         path = Path(os.path.abspath(item.path)) if item.path is not None else None  # noqa: PTH100  links stay
         if path is None:
             self.unknown[item.said_in / (item.sha256 or "")[:12]] = NOT_SCANNED
@@ -233,10 +236,10 @@ class _Collected:
         except PhotoError as error:
             self.unknown[path] = NOT_SCANNED if not path.exists() else str(error)
             return None
-        if digest not in self.hashes:
+        if self.former.get(digest, digest) not in self.hashes:
             self.unknown[path] = NOT_SCANNED if known is None else CHANGED
             return None
-        return digest
+        return self.former.get(digest, digest)
 
     def _in_pixels(
         self, item: TaggedPhoto, named: list[NameTag], facts: PhotoFacts, shown: ShownPhoto
