@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -46,7 +47,7 @@ def orientation(path: Path) -> int:
     """Return how the stored picture is to be turned: of a HEIF or AVIF by its container, else by EXIF; 1 if unknown."""
     with suppress(OSError, ValueError), path.open("rb") as file:
         head = file.read(12)
-        if head[4:8] == b"ftyp":
+        if head[4:8] == b"ftyp" and head[8:12] != b"crx ":
             return _container_orientation(path)
         file.seek(0)
         picture = _header(file)
@@ -54,6 +55,21 @@ def orientation(path: Path) -> int:
             with picture, suppress(Exception):  # EXIF has as many damages as writers
                 value = picture.getexif().get(0x0112)
                 return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        return _raw_orientation(path)
+    return 1
+
+
+_FLIPS = {3: 3, 5: 8, 6: 6}
+"""EXIF orientation by LibRaw's flip, where it is not 1."""
+
+
+def _raw_orientation(path: Path) -> int:
+    try:
+        import rawpy
+    except ImportError:
+        return 1
+    with suppress(rawpy.LibRawError, OSError), rawpy.imread(os.fspath(path)) as raw:
+        return _FLIPS.get(raw.sizes.flip, 1)
     return 1
 
 

@@ -29,6 +29,7 @@ HIDDEN = (
     "*.photolibrary/Thumbnails",
     "iPod Photo Cache",
     "CaptureOne/Cache",
+    "*.photocluster-backup*",  # photos as they were before names were written into them
 )
 """Names of files and folders that people do not see as theirs: bins, snapshots, and reduced copies of photos that would
 appear as second photos. A pattern with a slash is matched with the parent folder's name."""

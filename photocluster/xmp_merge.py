@@ -20,6 +20,7 @@ from photocluster.regions import (
     FACE,
     Frame,
     assign,
+    choose_turn,
     mp_rectangle,
     mwg_area,
     to_stored,
@@ -152,7 +153,7 @@ class _Packet:
 
     def regions(self, people: Sequence[Named], ours: Sequence[Written], frame: Frame) -> list[Written]:
         """Write the regions in both forms; return which of them are ours."""
-        turn = self._turn(frame)
+        turn = self._turn(frame, people)
         wanted = [
             Named(person.name, stored)
             for person in people
@@ -169,10 +170,14 @@ class _Packet:
             self.made.discard(SIZE)
         return written
 
-    def _turn(self, frame: Frame) -> int:
+    def _turn(self, frame: Frame, people: Sequence[Named]) -> int:
         """Return the orientation that leads from the regions that the packet has to the upright photo."""
-        sizes = [size for info in self.properties("mwg-rs:Regions") if (size := applied_to(info)) is not None]
-        return next(iter(turns(sizes[0] if sizes else None, frame)), frame.orientation)
+        infos = self.properties("mwg-rs:Regions")
+        boxes = [region.box for info in infos for _, region in mwg_regions(info) if region.box and region.kind == FACE]
+        size = next((size for info in infos if (size := applied_to(info)) is not None), None)
+        faces = [person.box for person in people if person.box is not None]
+        turn = choose_turn(boxes, turns(size, frame), faces) if boxes else None
+        return frame.orientation if turn is None else turn
 
     def properties(self, name: str) -> list[Any]:
         """Return the elements of a property."""

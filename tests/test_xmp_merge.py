@@ -215,6 +215,16 @@ def test_regions_of_the_shown_picture_stay_of_one_kind():
     assert faces(merged.content)[1] == ("Ann", "0.15", "0.2", "0.1", "0.2")
 
 
+def test_faces_tell_which_picture_a_file_means_that_contradicts_itself():
+    """The size is that of the picture as shown, and the boxes lie in the stored one."""
+    turned = Frame(4000, 3000, 6)
+    theirs = merge(b"", [BOB], NOBODY, turned).content
+    theirs = theirs.replace(b"w>4000<", b"w>x<").replace(b"h>3000<", b"h>4000<").replace(b"w>x<", b"w>3000<")
+    merged = merge(theirs, [ANN, BOB], NOBODY, turned)
+    assert [name for name, *_ in faces(merged.content)] == ["Bob", "Ann"]
+    assert faces(merged.content)[1] == ("Ann", "0.2", "0.85", "0.2", "0.1")
+
+
 @pytest.mark.parametrize("content", [b"<?xml version='1.0'?><html/>", b"<x:xmpmeta", b"hello"])
 def test_what_cannot_be_read_is_not_written_over(content):
     with pytest.raises(DamagedMetadata):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from photocluster import embedded, rdf
+from photocluster import embedded, rdf, video
 from photocluster.errors import PhotoError, StoreError
 from photocluster.exiftool import LONGEST_KEYWORD, EmbeddingFailed, ExifTool
 from photocluster.metadata import sidecars_of
@@ -27,7 +28,6 @@ from photocluster.pipeline.sidecars import (
     Known,
     Task,
     changed_since,
-    content_hash,
     difference,
     entry_of,
     memory_of,
@@ -95,21 +95,19 @@ def export_embedded(
         A path holds no photo of the library.
     """
     report = ExportReport()
-    groups: dict[int, list[Task]] = {}
+    groups: dict[str, list[Task]] = {}
     for task in tasks(library, paths, include_propagated=options.include_propagated):
-        groups.setdefault(task.file.photo, []).append(task)
-    copies: dict[int, int] = {}
-    for file in library.exchange.files():
-        copies[file.photo] = copies.get(file.photo, 0) + 1
+        groups.setdefault(task.file.sha256, []).append(task)
+    copies = Counter(file.sha256 for file in library.exchange.files())
     known = Known(library)
     with ExitStack() as stack:
         tool = stack.enter_context(ExifTool())
-        for done, (photo, of_photo) in enumerate(groups.items(), 1):
+        for done, (digest, of_photo) in enumerate(groups.items(), 1):
             beside = Batch(library, report, known, dry_run=options.dry_run)
-            if of_photo[0].file.facts.format not in EMBEDDABLE or of_photo[0].frame is None:
+            if not digest or of_photo[0].file.facts.format not in EMBEDDABLE or of_photo[0].frame is None:
                 for task in of_photo:
                     beside.plan(task)
-            elif copies[photo] > len(of_photo):
+            elif copies[digest] > len(of_photo):
                 reason = "has a copy outside of what is to be exported; name both, or export sidecars"
                 report.skipped += [(task.file.path, reason) for task in of_photo]
             else:
@@ -199,7 +197,7 @@ class _Photo:
         self.library.exchange.keep_written({p.task.file.path: self._both(p) for p in plans})
         with ExitStack() as stack:
             parts = {plan.place: stack.enter_context(_Part(plan, self.tool)) for plan in plans}
-            hashes = {content_hash(part.path) for part in parts.values()}
+            hashes = {video.content_hash(part.path) for part in parts.values()}
             if len(hashes) > 1:
                 raise EmbeddingFailed("its copies would not be alike any more; export sidecars for them")
             for place, part in parts.items():
@@ -208,7 +206,7 @@ class _Photo:
                 part.put(keep_mtime=self.options.keep_mtime)
         now = {plan.task.file.path: _status(plan.place) for plan in plans}
         digest = hashes.pop()
-        self.library.exchange.rewrite(file.photo, digest, now)
+        self.library.exchange.rewrite(file.sha256, digest, now)
         written = [replace(p.task, file=_renewed(p.task.file, digest, now)) for p in plans]
         entries = {}
         for task, plan in zip(written, plans, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -221,6 +221,7 @@ class _Restoring:
         self._decision = decision
         self._before = {info.id for info in library.names.persons()}
         self._hashes = library.photos.hashes()
+        self._former = library.exchange.former_hashes()
         self._conflicts: list[Conflict] = []
         self._unplaced: list[Unplaced] = []
         self._placed = self._changed = 0
@@ -254,10 +255,17 @@ class _Restoring:
                 except UsageError:
                     self._conflicts.append(Conflict(f'the alias "{alias}"', "somebody else's", row["name"]))
 
+    def _today(self, statement: _Statement) -> _Statement:
+        """Return the statement with the hashes of today: a photo has another one once names were written into it."""
+        former, other = self._former, statement.other
+        renamed = other and (former.get(other[0], other[0]), *other[1:])
+        return replace(statement, photo=former.get(statement.photo, statement.photo), other=renamed)
+
     def photos(self, statements: Sequence[_Statement]) -> None:
         by_photo: defaultdict[str, dict[str, _Statement]] = defaultdict(dict)
         for statement in statements:
-            by_photo[statement.photo].setdefault(statement.key, statement)
+            current = self._today(statement)
+            by_photo[current.photo].setdefault(current.key, current)
         self._names = {info.id: info.name for info in self._library.names.persons()}
         for digest, of_photo in sorted(by_photo.items()):
             self._photo(digest, list(of_photo.values()))

@@ -19,7 +19,6 @@ between, what is ours is still known to be ours.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from photocluster import embedded, rdf
+from photocluster import embedded, rdf, video
 from photocluster.errors import PhotoError, UsageError
 from photocluster.records import Box, Source
 from photocluster.regions import Frame, alike, frame_of, in_fractions
@@ -133,13 +132,12 @@ def tasks(library: Library, paths: Sequence[Path], *, include_propagated: bool) 
     sources = tuple(Source) if include_propagated else (Source.USER, Source.IMPORTED)
     named = library.exchange.named_faces(sources)
     files = list(library.exchange.files())
-    by_photo = {file.photo: file for file in files}
+    by_photo = {file.photo: file for file in files if file.photo is not None}
     once = {entry["media"] for entry in library.exchange.written().values()}
     for file in _below(files, paths):
         people = _people(file, named, by_photo)
         if people or os.fsdecode(file.path) in once:
-            is_video = file.facts.duration is not None
-            yield Task(file, tuple(people), None if is_video else _frame(file))
+            yield Task(file, tuple(people), None if _is_video(file) else _frame(file))
 
 
 def _below(files: Iterable[PhotoFile], paths: Sequence[Path]) -> Iterator[PhotoFile]:
@@ -161,14 +159,25 @@ def _people(
     file: PhotoFile, named: Mapping[int, Sequence[NamedFace]], by_photo: Mapping[int, PhotoFile]
 ) -> list[Named]:
     """Return who is in a photo: by its own faces, and by those of the photo that shows the same moment."""
-    people = [_named(face, file) for face in named.get(file.photo, ())]
+    people = [] if file.photo is None else [_named(face, file) for face in named.get(file.photo, ())]
     other = by_photo.get(file.shown_by) if file.shown_by is not None else None
     if other is not None:
         one_shape = alike((file.facts.width, file.facts.height), (other.facts.width, other.facts.height))
         own = {person.name for person in people}
-        beside = [_named(face, other) for face in named.get(other.photo, ()) if face.name not in own]
+        faces = named.get(file.shown_by, ()) if file.shown_by is not None else ()
+        beside = [_named(face, other) for face in faces if face.name not in own]
         people += beside if one_shape else [Named(person.name, None) for person in beside]
     return people
+
+
+def _is_video(file: PhotoFile) -> bool:
+    """Whether a file is a video; one that was never worked on is looked at."""
+    if file.photo is not None:
+        return file.facts.duration is not None
+    try:
+        return video.sniff(file.path)
+    except PhotoError:
+        return False  # it is read again, and the reason told, before anything is written
 
 
 def _named(face: NamedFace, file: PhotoFile) -> Named:
@@ -178,7 +187,8 @@ def _named(face: NamedFace, file: PhotoFile) -> Named:
 
 
 def _frame(file: PhotoFile) -> Frame:
-    coded = embedded.orientation(file.path) if file.facts.format in {"HEIF", "AVIF"} else None
+    of_its_own = file.photo is None or file.facts.format in {"HEIF", "AVIF"}
+    coded = embedded.orientation(file.path) if of_its_own else None
     return frame_of(file.facts, coded)
 
 
@@ -188,17 +198,13 @@ def changed_since(file: PhotoFile) -> str | None:
         status = file.path.stat()
         if (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
             return None
-        if status.st_size == file.size and content_hash(file.path) == file.sha256:
+        if file.sha256 and status.st_size == file.size and video.content_hash(file.path) == file.sha256:
             return None
+    except PhotoError as error:
+        return str(error).removeprefix(f"{file.path} ")
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     return "has changed since the last scan; scan it, then export again"
-
-
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sidecars_to_write(path: Path) -> list[Path]:
@@ -231,7 +237,8 @@ class Known:
         self.entries = library.exchange.written()
         self._by_photo: dict[str, list[Path]] = {}
         for path, entry in self.entries.items():
-            self._by_photo.setdefault(entry["photo"], []).append(path)
+            if entry["photo"]:
+                self._by_photo.setdefault(entry["photo"], []).append(path)
 
     def at(self, path: Path, sha256: str) -> dict[str, Any] | None:
         """Return what is ours in a file; one that came along with a moved photo is known by the photo."""

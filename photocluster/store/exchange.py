@@ -6,7 +6,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,16 @@ class NamedFace:
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """A file that holds a photo, as it was when it was last seen. `shown_by` is the photo that stands for this one."""
+    """A file that holds a photo or video, as it was when it was last seen.
+
+    `shown_by` is the photo that stands for this one. A file of which only that is known (the RAW of a JPEG, the clip of
+    a Live Photo) has no `photo`, "" for `sha256`, and the `facts` of the photo that stands for it.
+    """
 
     path: Path
     size: int
     mtime_ns: int
-    photo: int
+    photo: int | None
     sha256: str
     facts: PhotoFacts
     shown_by: int | None
@@ -93,13 +97,16 @@ class Exchange:
 
     def files(self) -> Iterator[PhotoFile]:
         """Yield the files that are there and hold a photo or video, by path."""
-        query = """
-            SELECT file.path, file.size, file.mtime_ns, photo.id, photo.hash, photo.width, photo.height,
-                photo.orientation, photo.format, photo.captured_at, photo.camera, photo.duration, photo.shown_by
-            FROM file JOIN photo ON photo.id = file.photo WHERE NOT file.missing ORDER BY file.path
+        facts = ", ".join(f"photo.{field.name}" for field in fields(PhotoFacts))
+        query = f"""
+            SELECT file.path, file.size, file.mtime_ns, photo.id, photo.hash, {facts}, photo.shown_by
+            FROM file JOIN photo ON photo.id = file.photo WHERE NOT file.missing
+            UNION ALL SELECT file.path, file.size, file.mtime_ns, NULL, '', {facts}, file.shown_by
+            FROM file JOIN photo ON photo.id = file.shown_by WHERE file.photo IS NULL AND NOT file.missing
+            ORDER BY 1
         """
-        for path, size, mtime_ns, photo, digest, *facts, shown_by in self._database.execute(query):
-            yield PhotoFile(Path(os.fsdecode(path)), size, mtime_ns, photo, digest, PhotoFacts(*facts), shown_by)
+        for path, size, mtime_ns, photo, digest, *values, shown_by in self._database.execute(query):
+            yield PhotoFile(Path(os.fsdecode(path)), size, mtime_ns, photo, digest, PhotoFacts(*values), shown_by)
 
     def written(self) -> dict[Path, dict[str, Any]]:
         """Return path -> what was last written there, as `pipeline.sidecars` says."""
@@ -122,13 +129,13 @@ class Exchange:
                         (os.fsencode(path), json.dumps(content, ensure_ascii=False, sort_keys=True)),
                     )
 
-    def rewrite(self, photo: int, sha256: str, files: Mapping[Path, tuple[int, int]]) -> None:
+    def rewrite(self, old: str, new: str, files: Mapping[Path, tuple[int, int]]) -> None:
         """Note that the files of a photo hold it with other metadata now: faces, names and history stay.
 
         Parameters
         ----------
-        sha256
-            Of the new content.
+        old, new
+            SHA-256 of the content before and after.
         files
             Path -> (size, mtime in ns): all files that hold the photo.
 
@@ -138,15 +145,14 @@ class Exchange:
             The library knows that content as another photo.
         """
         with self._database.transaction():
-            (old,) = self._database.execute("SELECT hash FROM photo WHERE id = ?", (photo,)).fetchone()
-            if self._database.execute("SELECT 1 FROM photo WHERE hash = ? AND id != ?", (sha256, photo)).fetchone():
+            if self._database.execute("SELECT 1 FROM photo WHERE hash = ?", (new,)).fetchone():
                 raise StoreError(f"{next(iter(files))}: the library knows that content as another photo; scan again")
             self._database.execute("PRAGMA defer_foreign_keys = ON")
-            self._database.execute("UPDATE photo SET hash = ? WHERE id = ?", (sha256, photo))
+            self._database.execute("UPDATE photo SET hash = ? WHERE hash = ?", (new, old))
             for table, column in _HASHES:
                 self._database.execute(
                     f"UPDATE {table} SET {column} = replace({column}, :old, :new) WHERE instr({column}, :old)",
-                    {"old": old, "new": sha256},
+                    {"old": old, "new": new},
                 )
             self._database.executemany(
                 "UPDATE file SET size = ?, mtime_ns = ? WHERE path = ?",

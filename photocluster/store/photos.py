@@ -216,8 +216,10 @@ class Photos:
             for file_id, path in self._database.execute(query, (digest,)):
                 yield file_id, Path(os.fsdecode(path))
 
-    def mark_missing(self, file_ids: Sequence[int]) -> int:
-        """Mark files as vanished; return how many photos have no file left. Files that held no photo are forgotten."""
+    def mark_missing(self, file_ids: Sequence[int]) -> None:
+        """Mark files as vanished. Files that held no photo are forgotten."""
+        if not file_ids:
+            return
         with self._database.transaction():
             for file_id in file_ids:
                 self._database.execute("UPDATE file SET missing = 1 WHERE id = ?", (file_id,))
@@ -226,7 +228,6 @@ class Photos:
                 "DELETE FROM file WHERE missing AND EXISTS "
                 "(SELECT 1 FROM file AS other WHERE other.photo = file.photo AND NOT other.missing)"
             )
-        return len(self.missing())
 
     def settled_rows(self) -> int:
         """Return how many rows the matrix had when a scan last came to its end; the faces behind them are new."""
@@ -318,6 +319,7 @@ class Photos:
                 self._database.execute("DELETE FROM file WHERE photo = ?", found)
                 self._database.execute("DELETE FROM file WHERE shown_by = ? AND photo IS NULL", found)
                 self._database.execute("DELETE FROM photo WHERE id = ?", found)
+                self._database.execute("DELETE FROM written WHERE json_extract(content, '$.photo') = ?", (digest,))
                 self._database.execute(
                     "DELETE FROM waiting "
                     "WHERE ? IN (json_extract(entry, '$.photo'), json_extract(entry, '$.other[0]'))",
