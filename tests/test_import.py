@@ -162,6 +162,13 @@ def test_two_names_for_one_face_are_kept(library):
     assert run(library, tag(B, "Ann", "Ben")).given == ()
 
 
+def test_a_photo_of_which_every_face_is_named_keeps_the_other_name(library):
+    label(library, ["f0", "f1"], "Cleo")
+    label(library, ["f1"], "Dora")
+    run(library, tag(A, "Ann"))
+    assert [kept.name for kept in library.regions.kept()] == ["Ann"]
+
+
 def test_a_face_that_is_nearer_to_somebody_else_is_not_taken(library):
     label(library, ["f2"], "Cleo")
     label(library, ["f1"], "Ann")

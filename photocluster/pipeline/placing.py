@@ -139,7 +139,10 @@ class Gallery:
         return found
 
     def _vectors(self, groups: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
-        sums = np.stack([self._embeddings[list(group)].sum(axis=0) for group in groups]) if groups else np.empty((0, 1))
+        """Return the unit vector of each face: of a track the mean direction of its frames."""
+        sums = np.zeros((len(groups), self._embeddings.shape[1]))
+        for row, group in enumerate(groups):
+            sums[row] = self._embeddings[list(group)].sum(axis=0)
         return _unit(sums)
 
     def _fits_of(self, number: int, choice: Choice, distances: NDArray[np.float64]) -> list[Fit]:
