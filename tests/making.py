@@ -95,6 +95,10 @@ class FakeAnalyser:
     def __init__(self, *, mirror: bool = True) -> None:
         self.mirror = mirror
 
+    @property
+    def of_frames(self) -> FakeAnalyser:
+        return self
+
     def faces(self, decoded: DecodedPhoto, _watch: object) -> list[Face]:
         with self._lock:
             FakeAnalyser.analysed += 1

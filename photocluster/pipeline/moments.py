@@ -84,8 +84,9 @@ def rank_of(name: str) -> Rank:
 
 def _read_name(name: str) -> tuple[str, Rank]:
     """Return what the names of a moment's files share, and what this one is."""
-    stem, _, extension = unicodedata.normalize("NFC", name).casefold().rpartition(".")
-    stem = stem or extension
+    stem, dot, extension = unicodedata.normalize("NFC", name).casefold().rpartition(".")
+    if not dot:
+        return extension, Rank.PICTURE
     rank = Rank.PICTURE
     if re.fullmatch(_RAW, extension):
         rank = Rank.RAW

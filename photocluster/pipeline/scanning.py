@@ -390,9 +390,9 @@ class _Scan:
 
         New are the faces since the last scan that came to its end, not only those of this one.
         """
-        moved = left_behind(self.library, self.found_again, self.patience)
-        self.report.missing = self.library.photos.mark_missing(moved)
+        self.library.photos.mark_missing(left_behind(self.library, self.found_again, self.patience))
         self.library.moments.link()
+        self.report.missing = len(self.library.photos.missing())
         self.report.carried = carry_names(self.library)
         self.report.placed = place_kept(self.library)
         first_new_face = self.library.photos.settled_rows()
