@@ -79,12 +79,22 @@ def open_tiles(content: bytes) -> TiledPicture | None:
     pieces = [image for image in images if "tiling" not in image.info]
     if len(grids) != 1 or len(pieces) != len(tiles):
         return None
-    tiling: Any = grids[0].info["tiling"]
+    turned: Any = grids[0].info["tiling"]
+    tiling = _as_stored(turned, structure.orientation)
     tile = (tiling["tile_width"], tiling["tile_height"])
     whole = tiling["num_columns"] * tiling["num_rows"] == len(pieces)
     if not whole or any(image.size != tile or image.mode not in ("L", "RGB") for image in pieces):
         return None
     return TiledPicture(pieces, tiling, structure.orientation)
+
+
+def _as_stored(tiling: dict[str, int], orientation: int) -> dict[str, int]:
+    """Return the figures of the grid as it lies in the file: pillow-heif gives those of the turned photo."""
+    if orientation < 5:
+        return tiling
+    pairs = (("num_columns", "num_rows"), ("tile_width", "tile_height"), ("image_width", "image_height"))
+    swapped = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+    return {swapped[name]: value for name, value in tiling.items()}
 
 
 def _structure(content: bytes) -> _Structure:
@@ -161,4 +171,4 @@ def _orientation(content: bytes, where: tuple[int, int], primary: int) -> int:
             elif name == b"imir":  # axis 1: left and right are swapped; 0: top and bottom, a half turn more
                 turns = -turns + (0 if content[place] & 1 else 2)
                 mirrored = not mirrored
-    return ((1, 8, 3, 6), (2, 7, 4, 5))[mirrored][turns % 4]
+    return ((1, 8, 3, 6), (2, 5, 4, 7))[mirrored][turns % 4]

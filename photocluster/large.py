@@ -39,6 +39,7 @@ def reduced(content: bytes, name: str, factor: int) -> Image.Image | None:
             image = image.flatten(background=[255] * (image.bands - 1))
         if name != "WEBP":
             image = image.shrink(factor, factor, ceil=True)
-        return Image.fromarray(image.cast("uchar").numpy())
+        mode = "CMYK" if image.interpretation == "cmyk" else "RGB" if image.bands == 3 else "L"
+        return Image.frombuffer(mode, (image.width, image.height), image.cast("uchar").write_to_memory())
     except pyvips.Error as error:
         raise UndecodablePhoto(f"damaged: {' '.join(str(error).split())[:160]}") from error

@@ -193,7 +193,9 @@ def _decode_in_parts(
     size = picture.size
     factor = max(1, max(size) // longest_side)
     _refuse_result(size, name, factor, max_pixels)
-    exif, icc = exif_facts(picture), picture.info.get("icc_profile")
+    # Pillow would load a PNG to look for EXIF behind its pixels.
+    exif = exif_facts(picture) if name != "PNG" or "exif" in picture.info else ExifFacts()
+    icc = picture.info.get("icc_profile")
     if name == "HEIF":
         tiled = heif.open_tiles(content)
         if tiled is None:
@@ -204,8 +206,9 @@ def _decode_in_parts(
         small = large.reduced(content, name, factor)
         if small is None:
             return None
-        turn = exif.orientation or 1
-        rgb = upright_rgb(small, 1, turn, icc)
+        stored = exif.orientation or 1
+        turn = 1 if name in _TURNED_BY_DECODER else stored  # a TIFF's header, as Pillow reads it, is turned already
+        rgb = upright_rgb(small, 1, stored, icc)
     else:
         return None
     return DecodedPhoto(rgb=rgb, scale=1 / factor, facts=_facts(size, turn, name, exif))
