@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +157,11 @@ def person_faces(library: Library, person: int) -> list[FaceRow]:
     return sorted(rows, key=lambda row: (row.source is not Source.PROPAGATED, -(row.distance or 0.0), row.face))
 
 
+def best_face(rows: Sequence[FaceRow]) -> FaceRow | None:
+    """Return the face that stands for a person without a cover: as `Names.best_faces`; None without any face."""
+    return min(rows, key=lambda row: (row.source is Source.PROPAGATED, -row.quality.overall, row.face), default=None)
+
+
 def unnamed_clusters(library: Library) -> list[ClusterInfo]:
     """Return the clusters in which faces without a name are, those with most of them first."""
 
@@ -242,14 +248,16 @@ def words_of(event: Event) -> str:
     what = _SENTENCES.get(event.kind)
     if event.kind == "answer":
         said = {"yes": "Yes", "no": "No", "not-a-face": "No face", "ignore": "Nobody to name"}.get(arguments["answer"])
-        return f"{arguments['words']} {arguments['name'] or said}"
+        return f"{arguments['words']} {_quoted(arguments['name']) if arguments['name'] else said}"
     if what is None:
         return event.kind.replace("-", " ").capitalize()
-    values = {key: _listed(value) for key, value in arguments.items()}
-    return what.format_map(
-        {"targets": "", "person": "", "persons": "", "name": "", "event": "", "target": "", **values}
-    )
+    values = {
+        key: str(value) if key == "event" else _listed(value, quoted=key in _NAMES) for key, value in arguments.items()
+    }
+    return what.format_map(defaultdict(str, values))
 
+
+_NAMES = {"person", "persons", "name"}
 
 _SENTENCES = {
     "label": "Named {targets} {person}",
@@ -276,8 +284,19 @@ _SENTENCES = {
 _MOST_LISTED = 4
 
 
-def _listed(value: object) -> str:
-    if not isinstance(value, list):
-        return "" if value is None else str(value)
-    shown = [f"cluster {each}" if str(each).isdecimal() else str(each) for each in value[:_MOST_LISTED]]
-    return ", ".join(shown) + (f" and {len(value) - _MOST_LISTED} more" if len(value) > _MOST_LISTED else "")
+def _listed(value: object, *, quoted: bool) -> str:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    shown = [_quoted(str(each)) if quoted else _pointed_at(str(each)) for each in values[:_MOST_LISTED]]
+    return ", ".join(shown) + (f" and {len(values) - _MOST_LISTED} more" if len(values) > _MOST_LISTED else "")
+
+
+def _quoted(name: str) -> str:
+    """Return a name in quotes that a name from right to left does not turn round: within Unicode's isolates."""
+    return f'"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}"'
+
+
+def _pointed_at(target: str) -> str:
+    """Return what stands for "12" and "f345" in a sentence."""
+    if target.isdecimal():
+        return f"cluster {target}"
+    return f"face {target[1:]}" if target[:1] in {"f", "F"} and target[1:].isdecimal() else target

@@ -115,6 +115,7 @@ def person(library: Library, number: int, first: int, count: int) -> Json:
         raise UnknownName("there is no such person (any more)")
     info = library.names.person(number)
     rows = reviewing.person_faces(library, number)
+    shown = next((row for row in rows if row.face == info.cover), reviewing.best_face(rows))
     return {
         "id": info.id,
         "name": info.name,
@@ -123,6 +124,7 @@ def person(library: Library, number: int, first: int, count: int) -> Json:
         "note": info.note,
         "hidden": info.hidden,
         "cover": info.cover,
+        "shown": None if shown is None else face_json(shown),
         "photos": info.photos,
         "guesses": info.propagated,
         **_some(rows, first, count),

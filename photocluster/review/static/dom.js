@@ -45,7 +45,7 @@ export function say(words) {
   clearTimeout(told);
   place.textContent = words;
   document.getElementById("trouble").textContent = "";
-  told = setTimeout(() => { place.textContent = ""; }, 8000);
+  told = setTimeout(() => { place.textContent = ""; }, 3000 + 60 * words.length);
 }
 
 export function warn(words) {

@@ -24,11 +24,11 @@ function matches(known, text) {
     .sort((a, b) => a[0] - b[0]).slice(0, MOST).map(([, each]) => each);
 }
 
-export function nameField({ label, action, onname, onleave = () => {}, value = "", key = null }) {
+export function nameField({ label, action, onname, onleave = () => {}, value = "", key = null, placeholder = null }) {
   const id = `name-${number += 1}`;
   const list = h("ul", { id: `${id}-list`, role: "listbox", "aria-label": "Known people", hidden: true });
   const input = h("input", {
-    id, type: "text", value, dir: "auto", autocomplete: "off", autocapitalize: "words", spellcheck: "false", maxlength: "200",
+    id, type: "text", value, placeholder, dir: "auto", autocomplete: "off", autocapitalize: "words", spellcheck: "false", maxlength: "200",
     role: "combobox", "aria-expanded": "false", "aria-controls": list.id, "aria-autocomplete": "list", enterkeyhint: "done",
     "aria-keyshortcuts": key,
   });

@@ -56,6 +56,7 @@ export async function peoplePage(main) {
 
   function drawBar() {
     bar.hidden = chosen.size === 0;
+    list.classList.toggle("choosing", chosen.size > 0);
     const [first] = chosen;
     const into = people.find((each) => each.id === first);
     show(bar, h("p", { class: "chosen-count", role: "status" }, `${count(chosen.size, "person", "people")} chosen`),

@@ -9,10 +9,11 @@ import { mergePeople } from "./people.js";
 const PAGE = 200;
 
 // What a page of a person and one of a cluster have in common: a grid that grows, and a bar for what is chosen.
-function facesOf(path, label) {
-  const grid = new FaceGrid({ label, caption: captionOf, onchange: (selection) => bar?.update(selection) });
+function facesOf(path, label, caption) {
+  const grid = new FaceGrid({ label, caption, onchange: (selection) => { bar?.update(selection); fit(selection); } });
   const more = h("button", { type: "button", onclick: async () => { wanted += PAGE; await load(); } }, "Show more");
   let bar = null;
+  let fit = () => {};
   let wanted = PAGE;
   async function load() {
     let answer = null;
@@ -34,29 +35,34 @@ function facesOf(path, label) {
   };
   return {
     grid, more, load, act, about,
-    withBar(actions) { bar = chosenBar(grid, actions); return bar.element; },
+    withBar(actions, onselection = () => {}) { bar = chosenBar(grid, actions); fit = onselection; return bar.element; },
   };
 }
 
 export async function personPage(main, [id]) {
   const number = Number(id);
-  const faces = facesOf(`/api/person/${number}`, "Faces");
+  const faces = facesOf(`/api/person/${number}`, "Faces", (face) => captionOf({ ...face, name: null }));
   let person = null;
   const head = h("div", { class: "head person" });
   let drawn = "";
 
   const reload = async () => { await refresh(); };
   const act = async (fields) => { if (await faces.act(fields)) await reload(); };
-  const move = nameField({ label: "Give to", action: "Give", onname: (name) => act({ do: "move", name }) });
+  const move = nameField({ label: "Give to", placeholder: "Give to …", action: "Give", onname: (name) => act({ do: "move", name }) });
+  const right = h("button", { type: "button", onclick: () => act({ do: "accept" }) }, "The guess is right");
+  const asCover = h("button", { type: "button", onclick: () => cover() }, "Use as cover");
   const bar = faces.withBar([
     move.element,
-    h("button", { type: "button", onclick: () => act({ do: "accept" }) }, "Right"),
+    right,
     button("Not this person", "N", () => act({ do: "reject", person: number })),
     h("button", { type: "button", onclick: () => act({ do: "split", person: number }) }, "Somebody new"),
     button("Not a face", "X", () => act({ do: "ignore", kind: "not-a-face" })),
     button("Leave out", "I", () => act({ do: "ignore", kind: "stranger" })),
-    h("button", { type: "button", onclick: () => cover() }, "Use as cover"),
-  ]);
+    asCover,
+  ], (selection) => {
+    right.hidden = !selection.some((face) => face.source !== "user");
+    asCover.hidden = selection.length !== 1;
+  });
 
   async function cover() {
     const [first] = faces.grid.selection();
@@ -95,9 +101,8 @@ export async function personPage(main, [id]) {
     const text = JSON.stringify({ ...person, faces: null });
     if (text === drawn) return;
     drawn = text;
-    const face = faces.grid.faces.find((one) => one.face === person.cover) ?? faces.grid.faces.find((one) => one.source === "user") ?? faces.grid.faces[0];
     show(head,
-      face ? faceImage(face, 224, { class: "cover", alt: "" }) : null,
+      person.shown ? faceImage(person.shown, 224, { class: "cover", alt: "" }) : null,
       h("div", {},
         h("h1", { tabindex: "-1" }, named(person.name)),
         h("p", { class: "meta" }, `${count(person.total, "face")} in ${count(person.photos, "photo")}`,
@@ -135,14 +140,14 @@ function chosenKey(event, grid, keys) {
 
 export async function groupPage(main, [id]) {
   const number = Number(id);
-  const faces = facesOf(`/api/cluster/${number}`, `Faces of group ${number}`);
+  const faces = facesOf(`/api/cluster/${number}`, `Faces of group ${number}`, captionOf);
   const summary = h("p", { class: "meta", role: "status" });
   const act = async (fields) => { if (await faces.act(fields)) await refresh(); };
   const whole = nameField({
     label: "Who is this?", action: "Name them all", key: "Enter",
     onname: async (name) => { if (await done({ do: "label", cluster: number, name })) { whole.input.blur(); await refresh(); } },
   });
-  const part = nameField({ label: "These are", action: "Name", onname: (name) => act({ do: "split", cluster: number, name }) });
+  const part = nameField({ label: "These are", placeholder: "These are …", action: "Name", onname: (name) => act({ do: "split", cluster: number, name }) });
   const bar = faces.withBar([
     part.element,
     h("button", { type: "button", onclick: () => act({ do: "split", cluster: number }) }, "Take out: somebody else"),

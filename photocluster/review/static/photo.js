@@ -22,7 +22,7 @@ export async function photoPage(main, [hash]) {
   });
   const about = () => ({ faces: grid.selection().map((face) => face.face), seen: seen(grid.selection()) });
   const act = async (fields) => { if (await done({ ...fields, ...about() })) { grid.clear(); await refresh(); } };
-  const who = nameField({ label: "This is", action: "Name", onname: (name) => act({ do: "label", name }) });
+  const who = nameField({ label: "This is", placeholder: "This is …", action: "Name", onname: (name) => act({ do: "label", name }) });
   const bar = chosenBar(grid, [
     who.element,
     h("button", { type: "button", onclick: () => act({ do: "unlabel" }) }, "Take the name off"),
@@ -45,8 +45,8 @@ export async function photoPage(main, [hash]) {
     if (text === known) return;
     known = text;
     const file = photo.path.split(/[\\/]/).at(-1);
-    show(head, h("h1", { tabindex: "-1" }, named(file || "Photo")),
-      h("p", { class: "meta" }, [day(photo.date), photo.camera, `${photo.width} × ${photo.height}`].filter(Boolean).join(" · ")),
+    show(head, h("h1", { tabindex: "-1", class: "file" }, named(file || "Photo")),
+      h("p", { class: "meta" }, [count(photo.faces.length, "face"), day(photo.date), photo.camera, `${photo.width} × ${photo.height}`].filter(Boolean).join(" · ")),
       h("p", { class: "meta path" }, named(photo.path), photo.missing ? " (not there any more)" : null),
       h("label", { class: "check" }, h("input", {
         type: "checkbox", checked: photo.mirror,
@@ -76,7 +76,6 @@ export async function photoPage(main, [hash]) {
   show(main, head, h("div", { class: "photo" }, figure,
     h("section", { class: "in-photo", "aria-label": "Faces" }, h("h2", {}, "In this photo"), grid.element)), bar.element);
   await refresh();
-  head.querySelector("h1").after(h("p", { class: "meta" }, count(photo.faces.length, "face")));
   const keys = { x: () => act({ do: "ignore", kind: "not-a-face" }), i: () => act({ do: "ignore", kind: "stranger" }) };
   return {
     title: "Photo", refresh,

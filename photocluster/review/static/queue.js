@@ -164,9 +164,7 @@ export async function queuePage(main, _args, onprogress) {
       onname: (name) => { field.input.blur(); give("yes", name); },
     });
     const own = h("section", { class: "side", "aria-label": "The faces in question" },
-      grid.element, chosen,
-      question.count > question.faces.length && question.cluster
-        ? h("p", {}, h("a", { href: `#/group/${question.cluster}` }, `All ${count(question.count, "face")}`)) : null);
+      grid.element, chosen);
     const others = question.others.length ? h("section", { class: "side others", "aria-label": question.kind === "pair" ? "The other group" : `Known faces of ${question.name}` },
       h("h2", {}, question.kind === "pair" ? `The other group, ${count(question.other_count, "face")}` : [named(question.name), ", as you know"]),
       h("ul", { class: "faces" }, question.others.map((face) => h("li", {}, h("img", { src: picture(face, 480), alt: `Face in ${face.file}`, width: 480, height: 480, draggable: "false" }))))) : null;
@@ -177,6 +175,7 @@ export async function queuePage(main, _args, onprogress) {
         h("div", { class: "asked" },
           h("h1", { id: "question", tabindex: "-1" }, headline(question)),
           h("p", { class: "meta" }, count(question.count, "face"),
+            question.count > question.faces.length ? [`, ${question.faces.length} of them here`, question.cluster ? [" · ", h("a", { href: `#/group/${question.cluster}` }, "see all")] : null].flat() : null,
             question.kind === "person" ? ` · likely to ${Math.round(100 * question.probability)} %` : null)),
         h("div", { class: `sides of-${Math.min(question.faces.length, 5)}` }, own, others),
         around,
