@@ -8,6 +8,7 @@ from pathlib import Path
 from photocluster.foreign.tags import NameTag, Problem, Space, TaggedPhoto
 from photocluster.metadata import Metadata, read_regions, read_sidecar, sidecars_of
 from photocluster.records import PhotoFacts
+from photocluster.regions import FACE
 from photocluster.walking import WalkProblem, walk
 
 SIDECAR = ".xmp"
@@ -58,7 +59,12 @@ def _tagged(photo: Path, facts: PhotoFacts | None) -> Iterator[TaggedPhoto]:
 
 
 def _tags(source: Metadata) -> tuple[NameTag, ...]:
-    regions = [region for region in source.regions if region.name and region.kind == "Face"]
+    regions = [region for region in source.regions if region.name and region.kind == FACE]
     boxes = [NameTag(region.name, region.box if source.turns else None, Space.STORED) for region in regions]
+    known = dict.fromkeys([*(region.name for region in regions), *source.persons])
+    # A name with a slash looks like two levels of a tag.
+    split = {tuple(level.strip() for level in name.split("/")) for name in known}
+    people = [tag for tag in source.tags if len(tag) > 1 and tag[0].casefold() == "people" and tag[1:] not in split]
+    whole = dict.fromkeys([*known, *(tag[-1] for tag in people)])
     named = {region.name for region in regions}
-    return (*boxes, *(NameTag(name) for name in source.names() if name not in named))
+    return (*boxes, *(NameTag(name) for name in whole if name not in named))
