@@ -154,10 +154,13 @@ def explore(  # noqa: C901 (a kernel calls no other function)
     norms: FloatArray,
     rows: IndexArray,
     known: IndexArray,
+    near: IndexArray,
+    cells: IndexArray,
+    seen: IndexArray,
     indices: IndexArray,
     squares: FloatArray,
 ) -> None:
-    """Offer to each of some points the neighbours of its neighbours (the step of NN-descent, Dong et al. 2011).
+    """Offer to each of some points the near neighbours of its near ones (the step of NN-descent, Dong et al. 2011).
 
     Parameters
     ----------
@@ -167,25 +170,35 @@ def explore(  # noqa: C901 (a kernel calls no other function)
         Which points' lists are to be improved.
     known
         (n, k) neighbours at the beginning, not written to.
+    near
+        (n,) how many of them, from the first on, are near.
+    cells
+        (n, m) by point: pairs that share a number have been compared.
+    seen
+        (n,) below 0, or left from other rows: a scratch pad of this thread.
     indices, squares
         (n, k) the lists to be improved.
     """
-    k = known.shape[1]
-    last = k - 1
+    last = indices.shape[1] - 1
+    width = cells.shape[1]
     for r in range(len(rows)):
         i = rows[r]
-        for a in range(k):
+        seen[i] = i
+        for t in range(last + 1):
+            if indices[i, t] >= 0:
+                seen[indices[i, t]] = i
+        for a in range(near[i]):
             via = known[i, a]
-            if via < 0:
-                continue
-            for b in range(k):
+            for b in range(near[via]):
                 q = known[via, b]
-                if q < 0 or q == i:
+                if seen[q] == i:
                     continue
-                listed = False
-                for t in range(k):
-                    listed = listed or indices[i, t] == q
-                if listed:
+                seen[q] = i
+                compared = False
+                for u in range(width):
+                    for v in range(width):
+                        compared |= cells[i, u] == cells[q, v]
+                if compared:
                     continue
                 product = np.float32(0)
                 for c in range(X.shape[1]):

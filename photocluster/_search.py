@@ -1,35 +1,35 @@
 """Search for nearest neighbours: tiles of all pairs, or of the pairs that share a cell. Private to `graph`.
 
 The approximate search has two rounds. Each divides its points into the cells of k-means centres, every point into
-several, and compares all points of a cell; then each point looks at its neighbours' neighbours. The first round is of
-all points. The second is of those that have not found k neighbours within `NEAR`: strangers and people with few faces,
-whose neighbours no other neighbour leads to, and who thus need more cells. Neighbours that are further off than `NEAR`
-are other people, and which of them are listed matters little.
+several, and compares all points of a cell; then each point looks at its near neighbours' near ones. The first round is
+of all points. The second is of those that have not found k neighbours within `NEAR`: strangers and people with few
+faces, whose neighbours no other neighbour leads to, and who thus need more cells. Neighbours that are further off than
+`NEAR` are other people, and which of them are listed matters little.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
 
 import numpy as np
-from numpy.typing import NDArray
 
-from photocluster import _kernels
+from photocluster import _kernels, _tiles
+from photocluster._cells import members_of_cells, nearest_cells
+from photocluster._tiles import (
+    COLUMNS,
+    ROWS,
+    IndexArray,
+    Progress,
+    Task,
+    offer_pairs,
+    offer_to_rows,
+    part,
+    run,
+    squared_norms,
+)
 from photocluster.records import FloatArray
-
-IndexArray = NDArray[np.int32]
-Progress = Callable[[float], None]
-Task = Callable[[int, Event], None]
-
-ROWS, COLUMNS = 1024, 8192
-"""Tile of one matrix product: 32 MB of float32 a thread; smaller ones were up to a quarter slower in OpenBLAS."""
-
-MAX_THREADS = 8
-"""More threads would mostly wait for memory and for the lists' lock."""
 
 NEAR = 1.1
 """Distance within which neighbours are likely the same person: 99.2 % of same and 0.003 % of different pairs (SFace on
@@ -41,109 +41,11 @@ CELL = 1000
 CELL_ROWS = 256
 """Rows of a tile within a cell: few, since what is below the diagonal is waste."""
 
-CELLS_OF_ALL, CELLS_OF_SPARSE = 4, 12
+CELLS_OF_ALL, CELLS_OF_SPARSE = 3, 12
 """How many cells each point is in, in the first and the second round."""
-
-MEANS_SAMPLE, MEANS_ROUNDS = 30, 4
-"""k-means runs on this many points for each centre, this many times; with half as many and three
-rounds cells are less even, and recall within `NEAR` is .002 less."""
 
 RECALL_SAMPLE = 500
 """Points whose true neighbours are found to measure recall: a share of .9 of 5,000 neighbours is known to about .01."""
-
-
-def thread_count() -> int:
-    """Return how many threads work at once."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, MAX_THREADS)
-
-
-def part(progress: Progress | None, start: float, stop: float) -> Progress | None:
-    """Return a progress callback for a part of the work."""
-    if progress is None:
-        return None
-    return lambda share: progress(start + (stop - start) * share)
-
-
-def run(tasks: Sequence[Task], progress: Progress | None = None) -> None:
-    """Run tasks in threads, each told its thread's number and an event that asks it to stop.
-
-    BLAS is held to one thread meanwhile. An exception, Ctrl-C included, stops all tasks and is raised.
-    """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    stop = Event()
-    free = list(range(thread_count()))
-    running: dict[Future[None], int] = {}
-    waiting = iter(tasks)
-    done = 0
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(len(free)) as pool:
-        try:
-            while True:
-                while free and (task := next(waiting, None)) is not None:
-                    number = free.pop()
-                    running[pool.submit(task, number, stop)] = number
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    free.append(running.pop(future))
-                    future.result()
-                    done += 1
-                if progress is not None:
-                    progress(done / len(tasks))
-        except BaseException:
-            stop.set()
-            raise
-
-
-def squared_norms(X: FloatArray) -> FloatArray:
-    """Return the squared norm of each row."""
-    squares = np.empty(len(X), np.float32)
-    for start in range(0, len(X), 1 << 15):
-        block = np.asarray(X[start : start + (1 << 15)], np.float32)
-        squares[start : start + (1 << 15)] = np.einsum("ij,ij->i", block, block)
-    return squares
-
-
-def offer_pairs(
-    lists: tuple[IndexArray, FloatArray],
-    names: IndexArray,
-    norms: FloatArray,
-    products: FloatArray,
-    corner: tuple[int, int],
-    diagonal: int,
-) -> None:
-    """Offer the pairs of a tile, which begins at `corner`, to the lists of both its points; see `_kernels.offer`."""
-    (height, width), (row, column) = products.shape, corner
-    positions = np.arange(len(names), dtype=np.int32)
-    rows, columns = slice(row, row + height), slice(column, column + width)
-    _kernels.compiled(_kernels.offer)(
-        products,
-        positions[rows],
-        positions[columns],
-        names[rows],
-        names[columns],
-        norms[rows],
-        norms[columns],
-        *lists,
-        diagonal,
-        2,
-    )
-
-
-def offer_to_rows(
-    lists: tuple[IndexArray, FloatArray],
-    row_names: IndexArray,
-    column_names: IndexArray,
-    row_norms: FloatArray,
-    column_norms: FloatArray,
-    products: FloatArray,
-) -> None:
-    """Offer the pairs of a tile to the lists of its rows, which are in their order; see `_kernels.offer`."""
-    rows = np.arange(len(row_names), dtype=np.int32)
-    _kernels.compiled(_kernels.offer)(
-        products, rows, rows, row_names, column_names, row_norms, column_norms, *lists, -len(rows), 1
-    )
 
 
 class Search:
@@ -185,15 +87,20 @@ class Search:
         with self._lock:
             _kernels.compiled(_kernels.combine)(self.indices, self.squares, points, *lists)
 
-    def explore(self, rows: IndexArray, progress: Progress | None) -> None:
-        """Offer the neighbours of their neighbours to these points."""
+    def explore(self, rows: IndexArray, cells: IndexArray, progress: Progress | None) -> None:
+        """Offer the near neighbours of their near neighbours to these points.
+
+        `cells` (n, m) says which cells each point was in: pairs that share one have been compared.
+        """
         known = self.indices.copy()
+        near = np.count_nonzero(self.squares <= NEAR**2, axis=1).astype(np.int32)
+        seen = np.full((_tiles.thread_count(), len(self.X)), -1, np.int32)
         kernel = _kernels.compiled(_kernels.explore)
 
         def task(block: IndexArray) -> Task:
-            def work(_thread: int, stop: Event) -> None:
+            def work(thread: int, stop: Event) -> None:
                 if not stop.is_set():
-                    kernel(self.X, self.norms, block, known, self.indices, self.squares)
+                    kernel(self.X, self.norms, block, known, near, cells, seen[thread], self.indices, self.squares)
 
             return work
 
@@ -267,70 +174,22 @@ def _round(search: Search, points: IndexArray, multiple: int, progress: Progress
     if not len(points):
         return
     number = min(len(points), max(1, round(multiple * len(points) / CELL)))
-    cells = _cells(search.X, points, number, min(multiple, number), part(progress, 0.0, 0.3))
+    nearest = nearest_cells(search.X, points, number, min(multiple, number), part(progress, 0.0, 0.2))
 
     def task(members: IndexArray) -> Task:
         def work(_thread: int, stop: Event) -> None:
-            search.compare_all(members, CELL_ROWS, stop)
+            search.compare_all(points[members], CELL_ROWS, stop)
 
         return work
 
-    run([task(members) for members in cells], part(progress, 0.3, 0.9))
-    search.explore(points, part(progress, 0.9, 1.0))
-
-
-def _cells(
-    X: FloatArray, points: IndexArray, number: int, multiple: int, progress: Progress | None
-) -> list[IndexArray]:
-    """Divide points into the cells of `number` centres, each into the `multiple` nearest; the largest cells first."""
-    rng = np.random.default_rng(0)
-    sample = rng.choice(points, min(len(points), MEANS_SAMPLE * number), replace=False)
-    centres = _centres(np.asarray(X[np.sort(sample)]), number, rng)
-    nearest = _nearest_centres(X, points, centres, multiple, progress).ravel()
-    order = np.argsort(nearest, kind="stable")
-    sizes = np.bincount(nearest, minlength=number)
-    members = np.split(points[order // multiple], np.cumsum(sizes)[:-1])
-    return [members[cell] for cell in np.argsort(-sizes, kind="stable")]
-
-
-def _centres(sample: FloatArray, number: int, rng: np.random.Generator) -> FloatArray:
-    """Return k-means centres (Lloyd); one that has lost all its points becomes a point."""
-    from scipy.sparse import csr_array
-
-    everyone = np.arange(len(sample), dtype=np.int32)
-    centres = sample[rng.choice(len(sample), number, replace=False)]
-    for _ in range(MEANS_ROUNDS):
-        nearest = _nearest_centres(sample, everyone, centres, 1, None)[:, 0]
-        ones = np.ones(len(sample), np.float32)
-        membership = csr_array((ones, nearest, np.arange(len(sample) + 1)), shape=(len(sample), number))
-        sizes = np.bincount(nearest, minlength=number)[:, None]
-        spare = sample[rng.choice(len(sample), number, replace=False)]
-        centres = np.where(sizes > 0, (membership.T @ sample) / np.maximum(sizes, 1), spare).astype(np.float32)
-    return centres
-
-
-def _nearest_centres(
-    X: FloatArray, points: IndexArray, centres: FloatArray, count: int, progress: Progress | None
-) -> IndexArray:
-    """Return the numbers of each point's `count` nearest centres, int32 (points, count)."""
-    indices = np.full((len(points), count), -1, np.int32)
-    squares = np.full((len(points), count), np.inf, np.float32)
-    norms = squared_norms(centres)
-    numbers = np.arange(len(centres), dtype=np.int32)
-
-    def task(start: int) -> Task:
-        def work(_thread: int, stop: Event) -> None:
-            if not stop.is_set():
-                block = slice(start, start + ROWS)
-                nowhere = np.full(len(points[block]), -1, np.int32)
-                zeros = np.zeros(len(nowhere), np.float32)  # a point's own norm is the same to all centres
-                products = (-2 * X[points[block]]) @ centres.T
-                offer_to_rows((indices[block], squares[block]), nowhere, numbers, zeros, norms, products)
-
-        return work
-
-    run([task(start) for start in range(0, len(points), ROWS)], progress)
-    return indices
+    # The smallest cells come last: so no thread waits long for another.
+    cells = [members.astype(np.int32) for members in sorted(members_of_cells(nearest), key=len, reverse=True)]
+    run([task(members) for members in cells], part(progress, 0.2, 0.9))
+    shared = np.empty((len(search.X), nearest.shape[1]), np.int32)
+    shared[:] = -1 - np.arange(len(shared), dtype=np.int32)[:, None]  # a point that is in no cell shares none
+    shared[points] = np.where(nearest >= 0, nearest, shared[points])
+    # Points of one cell, one after another, look at the same others: those are in the processor's cache.
+    search.explore(points[np.argsort(nearest[:, 0], kind="stable")], shared, part(progress, 0.9, 1.0))
 
 
 def measured_recall(search: Search) -> tuple[float, float]:

@@ -19,21 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster import _kernels
-from photocluster._search import (
-    COLUMNS,
-    ROWS,
-    IndexArray,
-    Progress,
-    Search,
-    Task,
-    measured_recall,
-    part,
-    run,
-    search_all,
-    search_cells,
-    search_new,
-    squared_norms,
-)
+from photocluster._search import Search, measured_recall, search_all, search_cells, search_new
+from photocluster._tiles import COLUMNS, ROWS, IndexArray, Progress, Task, part, run, squared_norms
 from photocluster.records import FloatArray
 
 SMALL = 1500

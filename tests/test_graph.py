@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from photocluster import _search, graph
+from photocluster import _cells, _search, _tiles, graph
 from photocluster.graph import extend_graph, neighbour_graph, spanning_tree
 
 
@@ -182,11 +182,40 @@ def test_approximate_graph():
 
 
 @pytest.mark.usefixtures("tiled")
+def test_regions_find_nearly_what_all_centres_find(monkeypatch):
+    X = album(5000)
+    everything = neighbour_graph(X, 6, exact_limit=len(X))
+    monkeypatch.setattr(_search, "CELL", 100)
+    found = []
+    for one_region in (1000, 20):
+        monkeypatch.setattr(_cells, "ONE_REGION", one_region)
+        graph_of_cells = neighbour_graph(X, 6, exact_limit=1000)
+        near = everything.distances < _search.NEAR
+        hits = (graph_of_cells.indices[:, None, :] == everything.indices[:, :, None]).any(axis=2)
+        found.append(hits[near].mean())
+    assert found[0] > 0.8
+    assert found[1] > found[0] - 0.05
+
+
+def test_cells_hold_the_points_nearest_to_their_centres():
+    X = album(4000)
+    nearest = _cells.nearest_cells(X, np.arange(1000, 4000, dtype=np.int32), 60, 3, None)
+    assert nearest.shape == (3000, 3)
+    assert nearest.min() >= 0
+    assert (np.sort(nearest, axis=1)[:, 1:] != np.sort(nearest, axis=1)[:, :-1]).all()
+    members = _cells.members_of_cells(nearest)
+    assert sorted(np.concatenate(members).tolist()) == np.repeat(np.arange(3000), 3).tolist()
+    assert all((nearest[rows] == cell).any(axis=1).all() for cell, rows in enumerate(members))
+    together = [np.linalg.norm(X[1000 + a] - X[1000 + a].mean(axis=0), axis=1).mean() for a in members if len(a) > 1]
+    assert np.mean(together) < np.linalg.norm(X - X.mean(axis=0), axis=1).mean() - 0.02
+
+
+@pytest.mark.usefixtures("tiled")
 def test_number_of_threads_changes_nothing(monkeypatch):
     X = album(2500)
     results = []
     for threads in (1, 3):
-        monkeypatch.setattr(_search, "thread_count", lambda threads=threads: threads)
+        monkeypatch.setattr(_tiles, "thread_count", lambda threads=threads: threads)
         found = neighbour_graph(X, 6, exact_limit=1000)
         results.append((found.indices, spanning_tree(X, found, min_samples=2).weights))
     np.testing.assert_array_equal(results[0][0], results[1][0])

@@ -16,8 +16,8 @@ LEVELS = (
     {
         "walking", "patience",
         "photos", "formats", "exif", "colour", "raw", "heif", "jxl", "large",
-        "video", "tracking", "alignment", "quality", "graph", "hierarchy", "_kernels", "_search",
-        "constraints",
+        "video", "tracking", "overlay", "alignment", "quality", "graph", "hierarchy", "_kernels",
+        "_search", "_cells", "_tiles", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
     },
