@@ -62,13 +62,10 @@ class NearPhotos:
         (m, 2) int64: pairs of photo ids.
     faces
         (k, 2) int64: pairs of face ids.
-    places
-        Where the faces of all photos lie that were looked at.
     """
 
     photos: IntArray
     faces: IntArray
-    places: Places
 
 
 def near_photos(library: Library, faces: Collection[int] | None = None) -> NearPhotos:
@@ -82,7 +79,7 @@ def near_photos(library: Library, faces: Collection[int] | None = None) -> NearP
     alike[same[:, 0]] = True
     timed = np.isfinite(looks.seconds[pairs]).all(axis=1)
     near = alike | (sure & (shown == 0).any(axis=1)) | (timed & (sure | (shown == 0).all(axis=1)))
-    return NearPhotos(photos[near], same[near[same[:, 0]], 1:], places)
+    return NearPhotos(photos[near], same[near[same[:, 0]], 1:])
 
 
 def copies_of(library: Library, faces: IntArray) -> IntArray:
@@ -90,29 +87,43 @@ def copies_of(library: Library, faces: IntArray) -> IntArray:
 
     -1 says nothing. Faces of photos without a perceptual hash, which an older version scanned, are of no group.
     """
-    return _groups(near_photos(library, faces.tolist()), faces)
+    return _groups(near_photos(library, faces.tolist()).faces, faces)
 
 
 def without_copies(library: Library, said: Mapping[int, int]) -> dict[int, int]:
-    """Return face -> person with one face of each person and moment, the best one: copies are no further evidence."""
+    """Return face -> person with one face of each person and moment, the best one: copies are no further evidence.
+
+    Nor are the faces of one track of a video.
+    """
     faces = np.array(list(said), dtype=np.int64)
-    near = near_photos(library, faces.tolist())
-    quality = dict(zip(near.places.faces.tolist(), near.places.quality.tolist(), strict=True))
+    number = _groups(np.concatenate([near_photos(library, list(said)).faces, _tracked(library, faces)]), faces)
+    (copied,) = np.nonzero(number >= 0)
+    quality = library.moments.quality(faces[copied].tolist())
     best: dict[tuple[int, int], int] = {}
-    for face, group in zip(faces.tolist(), _groups(near, faces).tolist(), strict=True):
-        key = (group if group >= 0 else -1 - face, said[face])
-        if key not in best or (-quality[face], face) < (-quality[best[key]], best[key]):
-            best[key] = face
-    kept = set(best.values())
-    return {face: person for face, person in said.items() if face in kept}
+    for face, group in zip(faces[copied].tolist(), number[copied].tolist(), strict=True):
+        now = best.setdefault((group, said[face]), face)
+        if (-quality[face], face) < (-quality[now], now):
+            best[group, said[face]] = face
+    dropped = set(faces[copied].tolist()) - set(best.values())
+    return {face: person for face, person in said.items() if face not in dropped}
 
 
-def _groups(near: NearPhotos, faces: IntArray) -> IntArray:
+def _tracked(library: Library, faces: IntArray) -> IntArray:
+    """Return pairs (m, 2) of faces that hold the tracks of videos together."""
+    _, tracks = library.faces.tracks(faces)
+    order = np.argsort(tracks, kind="stable")
+    same = (tracks[order[1:]] == tracks[order[:-1]]) & (tracks[order[1:]] >= 0)
+    return np.stack([faces[order[:-1][same]], faces[order[1:][same]]], axis=1)
+
+
+def _groups(pairs: IntArray, faces: IntArray) -> IntArray:
+    """Return the number (n,) of the group that pairs (m, 2) of faces put each of `faces` (n,) into, -1 for no pair."""
     number = np.full(len(faces), -1, dtype=np.int64)
+    if not len(pairs) or not len(faces):
+        return number
     order = np.argsort(faces)
-    place = np.searchsorted(faces[order], near.faces).clip(max=max(len(faces) - 1, 0))
-    rows = order[place] if len(faces) else place
-    rows = rows[(faces[rows] == near.faces).all(axis=1)]
+    rows = order[np.searchsorted(faces[order], pairs).clip(max=len(faces) - 1)]
+    rows = rows[(faces[rows] == pairs).all(axis=1)]
     held = np.unique(rows)
     number[held] = components(rows, len(faces))[held]
     return number

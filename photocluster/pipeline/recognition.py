@@ -24,6 +24,7 @@ from photocluster.identification import (
     one_person_per_photo,
 )
 from photocluster.pipeline.analysis import Analyser, recipe
+from photocluster.pipeline.copies import without_copies
 from photocluster.records import Face, FloatArray, IntArray, Source
 from photocluster.store import Library
 from photocluster.suggestions import MIN_PROBABILITY, probability
@@ -111,9 +112,9 @@ def read_word(library: Library, beside: Collection[int] | None = None) -> Word:
 
 
 def known_people(library: Library, word: Word, comparing: Comparing) -> People:
-    """Return the named persons of a library, to compare faces with."""
+    """Return the named persons of a library, to compare faces with; of copies of a photo one speaks for the person."""
     return People(
-        _gallery(library.embeddings(), word.said.items()),
+        _gallery(library.embeddings(), without_copies(library, word.said).items()),
         threshold=comparing.threshold,
         method=comparing.method,
         rejected=_gallery(library.embeddings(), word.rejected),

@@ -54,14 +54,11 @@ class Places:
         (n,) int64 ids.
     boxes
         (n, 4) float32 x0 y0 x1 y1 in fractions of the photo's width and height.
-    quality
-        (n,) float32, 0..1.
     """
 
     faces: IntArray
     photos: IntArray
     boxes: FloatArray
-    quality: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +115,18 @@ class Moments:
     def places(self, faces: Collection[int] | None = None) -> Places:
         """Return where all faces of these photos lie."""
         query = (
-            "SELECT face.id, photo.id, x0 / width, y0 / height, x1 / width, y1 / height, quality "
+            "SELECT face.id, photo.id, x0 / width, y0 / height, x1 / width, y1 / height "
             f"FROM face JOIN photo ON photo.id = face.photo WHERE {_OWN} AND {_SHOWING} ORDER BY photo.id, face.id"
         )
         found = self._database.execute(query, _listed(faces)).fetchall()
         ids = np.array([row[:2] for row in found], dtype=np.int64).reshape(-1, 2)
-        values = np.array([row[2:] for row in found], dtype=np.float32).reshape(-1, 5)
-        return Places(ids[:, 0].copy(), ids[:, 1].copy(), values[:, :4], values[:, 4])
+        boxes = np.array([row[2:] for row in found], dtype=np.float32).reshape(-1, 4)
+        return Places(ids[:, 0].copy(), ids[:, 1].copy(), boxes)
+
+    def quality(self, faces: Collection[int]) -> dict[int, float]:
+        """Return face -> overall quality, 0..1."""
+        query = "SELECT id, quality FROM face WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._database.execute(query, (json.dumps(list(faces)),)).fetchall())
 
     def newest(self) -> tuple[int, int]:
         """Return the highest ids of a file and of a photo so far, 0 where there is none."""
