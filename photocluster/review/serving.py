@@ -63,8 +63,14 @@ def serve(folder: Path, serving: Serving, announce: Callable[[str, int], None]) 
         keys = Keys()
         review = Review(folder, cache_bytes=serving.cache_bytes)
         app = Gate(application(review), keys, port=port, host=shown)
-        if serving.browser:
-            review.ready = _opener(f"http://{shown}:{port}/?token={keys.once()}")
+        base = f"http://{shown}:{port}/?token="
+
+        def ready() -> None:
+            announce(base + keys.token, port)
+            if serving.browser:
+                _open(base + keys.once())
+
+        review.ready = ready
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -75,7 +81,6 @@ def serve(folder: Path, serving: Serving, announce: Callable[[str, int], None]) 
             lifespan="on",
             timeout_graceful_shutdown=SECONDS_TO_END,
         )
-        announce(f"http://{shown}:{port}/?token={keys.token}", port)
         with suppress(KeyboardInterrupt):
             _Server(config, review).run(sockets=[listening])
 
@@ -119,14 +124,11 @@ def _bound(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _opener(address: str) -> Callable[[], None]:
-    """Return a function that opens the user's browser, in a thread: some take their time."""
+def _open(address: str) -> None:
+    """Open the user's browser, in a thread: some take their time."""
 
-    def ready() -> None:
-        def show() -> None:
-            with suppress(webbrowser.Error):
-                webbrowser.open(address)
+    def show() -> None:
+        with suppress(webbrowser.Error):
+            webbrowser.open(address)
 
-        threading.Thread(target=show, daemon=True).start()
-
-    return ready
+    threading.Thread(target=show, daemon=True).start()
