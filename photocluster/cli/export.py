@@ -1,4 +1,4 @@
-"""photocluster export html, table, npz, xmp, folders."""
+"""photocluster export html, table, npz, xmp, folders, and the group itself."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from photocluster.cli.console import (
     stderr,
     write_json,
 )
+from photocluster.cli.footage import video
 from photocluster.cli.targets import dry_run_option
 
 if TYPE_CHECKING:
@@ -30,11 +31,14 @@ EXIT_SKIPPED = 3
 
 @click.group()
 def export() -> None:
-    """Write contact sheets, tables, embeddings, sidecars for other programs, and folders by person.
+    """Write contact sheets, tables, embeddings, sidecars for other programs, folders by person, and videos with names.
 
     \b
     Example: photocluster export html people/
     """  # noqa: D301
+
+
+export.add_command(video)
 
 
 @export.command()
@@ -233,3 +237,53 @@ def _say_exported(report: ExportReport, *, dry_run: bool) -> None:
             f"{count(report.embedded, 'photo')} with names in the file itself, from an earlier --embed; to bring those "
             "up to date: photocluster export xmp --embed"
         )
+
+
+@export.command()
+@click.argument("out", type=click.Path(file_okay=False))
+@click.option(
+    "--link",
+    type=click.Choice(["symlink", "hard", "copy"]),
+    required=True,
+    help="How OUT shows a photo: by a link, by a second name on the same disk, or as a copy.",
+)
+@click.option("--include-propagated", is_flag=True, help="Also the names that photocluster gave by itself.")
+@json_option
+@click.pass_context
+def folders(ctx: click.Context, out: str, *, link: str, include_propagated: bool, as_json: bool) -> int:
+    """Make a folder per person below OUT, with all photos that show that person.
+
+    Run it again to bring OUT up to date: what photocluster made and is not true any more goes, everything else in OUT
+    stays. Your photos are not touched.
+
+    \b
+    Examples: photocluster export folders ~/people --link symlink
+              photocluster export folders /media/stick --link copy
+    """  # noqa: D301
+    from rich.progress import Progress
+
+    from photocluster.pipeline.folders import Link, export_folders
+
+    console = stderr()
+    with (
+        open_library(ctx) as library,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("photos", total=None)
+        report = export_folders(
+            library,
+            Path(out),
+            link=Link(link),
+            include_propagated=include_propagated,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if as_json:
+        write_json(report)
+    else:
+        click.echo(
+            f"{printable(Path(out))}: {count(report.persons, 'person', 'people')}; {report.made:,} made, "
+            f"{report.removed:,} removed, {report.unchanged:,} unchanged"
+        )
+        for path, reason in report.skipped:
+            note(f"{printable(path)} {reason}")
+    return EXIT_SKIPPED if report.skipped else 0
