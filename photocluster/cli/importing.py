@@ -206,8 +206,8 @@ def _say(report: ImportReport, *, dry_run: bool) -> None:
 def regions(ctx: click.Context, person: str | None, *, as_json: bool) -> None:
     """List the names, of all persons or of one, that were taken in and found no face.
 
-    They are tried again by every scan and every import. A name leaves this list, too, when you name a face of that
-    photo yourself (label f345 "Ann").
+    They are tried again by every scan and every import: name one face of the person yourself, and the next one finds
+    the faces like it. A name leaves this list, too, when you give it to a face of that photo (label f345 "Ann").
 
     \b
     Example: photocluster regions "Ann"

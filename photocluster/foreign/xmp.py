@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from photocluster.foreign.tags import NameTag, Problem, Space, TaggedPhoto
@@ -28,27 +30,32 @@ def read_xmp(roots: Sequence[Path], facts_of: Callable[[Path], PhotoFacts | None
         What the library knows of a photo; None if it does not know it.
     """
     done: set[Path] = set()
+    beside = cache(_by_stem)
     for found in walk(roots):
         if isinstance(found, WalkProblem):
             yield Problem(found.path, found.reason)
             continue
-        is_sidecar = found.path.suffix.lower() == SIDECAR
-        photos = _photos_beside(found.path) if is_sidecar else [found.path]
-        if is_sidecar and not photos and read_sidecar(found.path).names():
-            yield Problem(found.path, "names people, but the photo that it belongs to is not beside it")
+        photos = [found.path]
+        if found.path.suffix.lower() == SIDECAR:
+            stems = beside(found.path.parent)
+            photos = [*stems.get(found.path.stem, ()), *stems.get(Path(found.path.stem).stem, ())]
+            photos = [photo for photo in dict.fromkeys(photos) if found.path in sidecars_of(photo)]
+            if not photos and read_sidecar(found.path).names():
+                yield Problem(found.path, "names people, but the photo that it belongs to is not beside it")
         for photo in photos:
             if photo not in done:
                 done.add(photo)
                 yield from _tagged(photo, facts_of(photo))
 
 
-def _photos_beside(sidecar: Path) -> list[Path]:
-    """Return the files of which this is the sidecar."""
-    try:
-        beside = sorted(entry for entry in sidecar.parent.iterdir() if entry.name.startswith(sidecar.stem))
-    except OSError:
-        return []
-    return [path for path in beside if path.suffix.lower() != SIDECAR and sidecar in sidecars_of(path)]
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Return the files in a folder that are no sidecars, by their names without the last suffix."""
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):
+        for entry in sorted(folder.iterdir()):
+            if entry.suffix.lower() != SIDECAR:
+                found.setdefault(entry.stem, []).append(entry)
+    return found
 
 
 def _tagged(photo: Path, facts: PhotoFacts | None) -> Iterator[TaggedPhoto]:
