@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making import dump, face, picture, unit_vector
+from PIL import Image
 
 from photocluster import photos
 from photocluster.errors import Interrupted, RecipeMismatch, StoreBusy, StoreError, UnreadableFile, UsageError
-from photocluster.pipeline import scanning
+from photocluster.pipeline import scanning, working
 from photocluster.pipeline.clusters import _days
 from photocluster.pipeline.forgetting import find_photos
 from photocluster.pipeline.naming import label
@@ -452,6 +453,25 @@ def test_a_file_that_cannot_be_read_is_tried_at_every_scan(scan, album, monkeypa
     monkeypatch.setattr(photos, "read", original)
     report = scan()
     assert (report.photos, report.failed) == (1, [])
+
+
+def test_a_photo_that_is_still_being_copied_is_tried_again_and_a_cut_off_one_is_taken(scan, album, library_folder):
+    """A JPEG without its end: fresh, it may be a copy in progress; after a while it is all there is of the photo."""
+    path = album / "a.jpg"
+    Image.new("RGB", (64, 48), "grey").save(path, quality=90)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    report = scan()
+    assert [reason for _, reason in report.failed] == ["it ends too early: it is still being copied, or was cut off"]
+    assert scan().failed, "tried again, though size and time are the same"
+    path.write_bytes(whole)
+    assert scan().photos == 1
+    path.write_bytes(whole[:-20])
+    long_ago = time.time() - 2 * working.SETTLED_SECONDS
+    os.utime(path, (long_ago, long_ago))
+    report = scan()
+    assert (report.photos, report.failed) == (1, [])
+    assert len(dump(library_folder)["photo"]) == 2
 
 
 def test_a_file_that_vanishes_in_mid_scan_is_nothing(scan, album, monkeypatch, library_folder):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from photocluster import photos, video
-from photocluster.errors import PhotoError, PhotoTooLarge, UnreadableFile
+from photocluster.errors import IncompletePhoto, PhotoError, PhotoTooLarge, UnreadableFile
 from photocluster.perceptual import perceptual_hash
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch
 from photocluster.pipeline.footage import analyse_video
@@ -27,6 +28,10 @@ NEVER = -1
 PARALLEL_PIXELS = 24_000_000
 """Photos with more pixels (as `photos.decode` counts them) are decoded one at a time: else a computer with many cores
 could need half a gigabyte for each. Most cameras have 24 million, or fewer."""
+
+SETTLED_SECONDS = 600.0
+"""A JPEG that ends too early and was last written longer ago than this is not being copied any more: it is taken as far
+as it goes, as viewers show it. Copying sets the time of writing with every block, the original's only at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,8 @@ def work_on(file: FoundFile, analyser: Analyser, desk: Desk, options: WorkOption
     except UnreadableFile as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return Worked(None, dict(watch.seconds))
+        reason, mtime = str(error), NEVER
+    except IncompletePhoto as error:
         reason, mtime = str(error), NEVER
     except PhotoError as error:
         reason = str(error)
@@ -139,18 +146,17 @@ def _scanned_photo(file: FoundFile, analyser: Analyser, desk: Desk, watch: Stopw
     watch.stop("read")
     if desk.is_known(digest):
         return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, photo=digest)
-    decoded = _decode(content, desk)
-    watch.stop("decode")
+    decoded = _decode(content, desk, whole=abs(time.time() - file.mtime_ns / 1e9) < SETTLED_SECONDS)
     del content
     phash = perceptual_hash(decoded.rgb)
-    watch.stop("hash")
+    watch.stop("decode")
     faces = analyser.faces(decoded, watch)
     return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, digest, decoded.facts, faces, phash=phash)
 
 
-def _decode(content: bytes, desk: Desk) -> DecodedPhoto:
+def _decode(content: bytes, desk: Desk, *, whole: bool) -> DecodedPhoto:
     try:
-        return photos.decode(content, longest_side=DECODE_SIDE, max_pixels=PARALLEL_PIXELS)
+        return photos.decode(content, longest_side=DECODE_SIDE, max_pixels=PARALLEL_PIXELS, whole=whole)
     except PhotoTooLarge:
         with desk.alone():
-            return photos.decode(content, longest_side=DECODE_SIDE)
+            return photos.decode(content, longest_side=DECODE_SIDE, whole=whole)
