@@ -181,9 +181,13 @@ def xmp(
     those that you imported. What others wrote into a sidecar stays; names that you took back since go out again.
 
     \b
-    Examples: photocluster export xmp
-              photocluster export xmp --dry-run ~/Pictures/2019
-              photocluster export xmp --embed ~/Pictures/for-lightroom
+    Example: photocluster export xmp
+
+    \b
+    Example: photocluster export xmp --dry-run ~/Pictures/2019
+
+    \b
+    Example: photocluster export xmp --embed ~/Pictures/for-lightroom
     """  # noqa: D301
     from rich.progress import Progress
 
@@ -257,8 +261,10 @@ def folders(ctx: click.Context, out: str, *, link: str, include_propagated: bool
     stays. Your photos are not touched.
 
     \b
-    Examples: photocluster export folders ~/people --link symlink
-              photocluster export folders /media/stick --link copy
+    Example: photocluster export folders ~/people --link symlink
+
+    \b
+    Example: photocluster export folders /media/stick --link copy
     """  # noqa: D301
     from rich.progress import Progress
 
