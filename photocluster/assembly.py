@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster.constraints import BoolArray
-from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
+from photocluster.graph import MANY_NEW, NeighbourGraph, nearest_among, neighbour_graph, spanning_tree
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import Background, background, ratio
 from photocluster.merging import BLOCK, Affinity, Groups, ScoreArray, agglomerate, attach, unique_pairs, unit, unite
@@ -44,6 +44,10 @@ nothing."""
 MIN_SIMILARITY = 0.2
 """Groups of less mean similarity are never one person: two random people reach it in 1.5 % of pairs (MODELS.md,
 1.26)."""
+
+FEW_NEIGHBOURS = 4
+"""A point that has fewer neighbours than this, since its faces' neighbours are its own copies or weak, is compared with
+all others."""
 
 CENTRE_NEIGHBOURS = 16
 """Neighbours of a group's centre among the centres, which its faces' own neighbours, being of the group, do not
@@ -122,12 +126,13 @@ def assemble(
     points = np.unique(labels)
     strong = np.zeros(n, dtype=bool)
     strong[labels[~weak]] = True  # a point is weak if all its faces are
-    tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong)
+    found = _compared_anew(groups.sums, graph, labels, strong)
+    tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong, found)
 
-    pairs = _neighbours(graph, labels)
+    pairs = unique_pairs(np.concatenate([_neighbours(graph, labels), found.pairs()]))
     bold = strong[pairs[:, 0]] & strong[pairs[:, 1]]
-    timid = pairs[~bold]
-    state = _State(groups, labels, pairs[bold] if len(timid) else pairs)
+    timid = pairs[strong[pairs[:, 0]] != strong[pairs[:, 1]]]
+    state = _State(groups, labels, pairs if bold.all() else pairs[bold])
     del pairs  # as many numbers as the neighbour graph has, twice
     state.advance(agglomerate(groups, state.pairs, mean_distance_below(rules.sure_distance)))
     state.look_up_centres(strong)
@@ -136,11 +141,13 @@ def assemble(
             level = state.background()
             agree = None if witness is None else Agreement(state.labels[points], witness[points], n)
             state.advance(agglomerate(groups, state.pairs, likeness(level, rules, agree)))
-    whole = np.arange(n)
-    whole[points] = state.labels[points]
-    state.pairs = unique_pairs(np.concatenate([state.pairs, whole[timid]]))
+    if not strong[points].all():
+        whole = np.arange(n)
+        whole[points] = state.labels[points]
+        hosts = _nearest_hosts(groups, points[~strong[points]])
+        state.pairs = unique_pairs(np.concatenate([state.pairs, whole[timid], hosts]))
     for _ in range(ROUNDS):
-        state.advance(_attach_scraps(state, rules, days))
+        state.advance(_attach_scraps(state, rules, strong, days))
     return Assembly(state.labels, outlier_scores, state.pairs)
 
 
@@ -155,6 +162,52 @@ def _neighbours(graph: NeighbourGraph, labels: IntArray) -> IntArray:
     every = np.concatenate(pairs)
     pairs.clear()
     return unique_pairs(every)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Points (k,) that were compared with others, and their neighbours: names of points (k, m), -1 for none."""
+
+    points: IntArray
+    graph: NeighbourGraph
+
+    def pairs(self) -> IntArray:
+        indices = self.graph.indices
+        pairs = np.stack([np.repeat(self.points, indices.shape[1]), indices.ravel()], axis=1)
+        return np.asarray(pairs[pairs[:, 1] >= 0], dtype=np.int64)
+
+
+def _compared_anew(X: FloatArray, graph: NeighbourGraph, labels: IntArray, strong: BoolArray) -> _Found:
+    """Compare the strong points that know next to no other with all of them.
+
+    So it goes where a face has more copies than the graph has neighbours, or is filmed for an hour.
+    """
+    points = np.flatnonzero((labels == np.arange(len(labels))) & strong)
+    short = np.zeros(len(points), dtype=bool)
+    for start in range(0, len(points), BLOCK):
+        rows = points[start : start + BLOCK]
+        other = labels[graph.indices[rows]]
+        other[(graph.indices[rows] < 0) | ~strong[other]] = -1
+        other[other == rows[:, None]] = -1
+        seldom = np.flatnonzero((other >= 0).sum(axis=1) < other.shape[1])
+        known = np.sort(other[seldom], axis=1)
+        number = (known[:, :1] >= 0).sum(axis=1) + ((known[:, 1:] != known[:, :-1]) & (known[:, 1:] >= 0)).sum(axis=1)
+        short[start + seldom] = number < min(FEW_NEIGHBOURS, len(points) - 1)
+    lacking = points[short]
+    if len(lacking) <= MANY_NEW:
+        return _Found(lacking, nearest_among(X, lacking, points, TREE_NEIGHBOURS))
+    whole = neighbour_graph(X[points], TREE_NEIGHBOURS)
+    named = np.append(points, -1)[whole.indices[short]].astype(np.int32)
+    return _Found(lacking, NeighbourGraph(named, whole.distances[short], whole.exact))
+
+
+def _nearest_hosts(groups: Groups, weak: IntArray) -> IntArray:
+    """Return pairs (m, 2) of each weak point and the larger groups whose centres are nearest to it."""
+    held = np.flatnonzero(groups.sizes >= HELD)
+    centres = unit(np.concatenate([groups.sums[held], groups.sums[weak]]))
+    rows = np.arange(len(held), len(centres))
+    indices = nearest_among(centres, rows, np.arange(len(held)), CENTRE_NEIGHBOURS).indices
+    return np.stack([np.repeat(weak, indices.shape[1]), held[indices.ravel()]], axis=1)
 
 
 class _State:
@@ -226,11 +279,14 @@ def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Af
     return judge
 
 
-def _attach_scraps(state: _State, rules: Rules, days: IntArray) -> IntArray:
-    """Attach scraps to the greater groups that they fit; return what each group is part of now."""
-    groups, n = state.groups, len(state.groups.sizes)
+def _attach_scraps(state: _State, rules: Rules, strong: BoolArray, days: IntArray) -> IntArray:
+    """Attach scraps to the greater groups that they fit; return what each group is part of now.
+
+    A weak point, which nobody has looked at before, may join a small group as well, if it fits as a strong one must.
+    """
+    groups = state.groups
     values = ratio(groups, state.pairs)
-    level = background(state.pairs, values, n)
+    level = _background_without(state.pairs, values, strong)
     ends = np.concatenate([state.pairs, state.pairs[:, ::-1]])
     values = np.concatenate([values, values])
     sizes = groups.sizes[ends]
@@ -244,9 +300,19 @@ def _attach_scraps(state: _State, rules: Rules, days: IntArray) -> IntArray:
     hosts, values = ends[first, 1], values[first]
     chosen = np.stack([comers, hosts], axis=1)
     needed = rules.attach_ratio - SAME_DAY_RATIO * _share_a_day(chosen, state.labels, days)
-    fit = (values >= needed) & (values - second >= rules.min_margin) & (groups.sizes[hosts] > SCRAP)
+    fit = (values >= needed) & (groups.sizes[hosts] > SCRAP) | (values >= rules.min_ratio) & ~strong[comers]
+    fit &= values - second >= rules.min_margin
     fit &= (level.contrast(groups, chosen, values) >= rules.min_contrast) & (groups.between(chosen) >= MIN_SIMILARITY)
     return attach(groups, comers[fit], hosts[fit], values[fit])
+
+
+def _background_without(pairs: IntArray, values: ScoreArray, strong: BoolArray) -> Background:
+    """Return the background in which weak points, of which one person may have many, count for no other group."""
+    bold = strong[pairs].all(axis=1)
+    if bold.all():
+        return background(pairs, values, len(strong))
+    levels = [background(pairs[rows], values[rows], len(strong)).levels for rows in (bold, ~bold)]
+    return Background(np.where(strong, *levels))
 
 
 def _share_a_day(pairs: IntArray, labels: IntArray, days: IntArray) -> BoolArray:
@@ -265,7 +331,7 @@ def _share_a_day(pairs: IntArray, labels: IntArray, days: IntArray) -> BoolArray
 
 
 def tree_labels(
-    X: FloatArray, graph: NeighbourGraph, labels: IntArray, rules: Rules, strong: BoolArray
+    X: FloatArray, graph: NeighbourGraph, labels: IntArray, rules: Rules, strong: BoolArray, found: _Found
 ) -> tuple[IntArray, ScoreArray]:
     """Return HDBSCAN's cluster of each point (n,), -1 for noise, and the outlier score of each face (n,).
 
@@ -281,6 +347,8 @@ def tree_labels(
         Of which `max_distance` and `min_samples` count here.
     strong
         (n,) the points that take part.
+    found
+        Neighbours of points, in place of those of the graph.
     """
     n = len(labels)
     clusters, scores = np.full(n, -1, dtype=np.int64), np.ones(n)
@@ -291,11 +359,17 @@ def tree_labels(
     place[points] = np.arange(len(points))
     k = max(TREE_NEIGHBOURS, rules.min_samples)
     indices, distances = _nearest_points(graph, points, place[labels], k)
+    if len(found.points):
+        rows, width = place[found.points], min(k, found.graph.indices.shape[1])
+        indices[rows], distances[rows] = -1, 2
+        named = found.graph.indices[:, :width]
+        indices[rows, :width] = np.where(named >= 0, place[named], -1)
+        distances[rows, :width] = np.where(named >= 0, found.graph.distances[:, :width], 2)
     nearest = NeighbourGraph(indices, distances, exact=False)
     tree = spanning_tree(X[points], nearest, min_samples=min(rules.min_samples, indices.shape[1]))
-    found = select(condense(single_linkage(tree), TREE_MIN_CLUSTER_SIZE), max_distance=rules.max_distance)
-    clusters[points] = found.labels
-    scores[points] = found.outlier_scores
+    selection = select(condense(single_linkage(tree), TREE_MIN_CLUSTER_SIZE), max_distance=rules.max_distance)
+    clusters[points] = selection.labels
+    scores[points] = selection.outlier_scores
     return clusters, scores[labels]
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from photocluster import _kernels
 from photocluster._search import Search, measured_recall, search_all, search_cells, search_new
-from photocluster._tiles import COLUMNS, ROWS, IndexArray, Progress, Task, part, run, squared_norms
+from photocluster._tiles import COLUMNS, ROWS, IndexArray, Progress, Task, offer_to_rows, part, run, squared_norms
 from photocluster.records import FloatArray
 
 SMALL = 1500
@@ -152,6 +152,47 @@ def extend_graph(graph: NeighbourGraph, X: FloatArray, *, progress: Progress | N
     return NeighbourGraph(*search.finish(), exact=graph.exact, recall=graph.recall, near_recall=graph.near_recall)
 
 
+def nearest_among(X: FloatArray, rows: NDArray[np.int64], among: NDArray[np.int64], k: int) -> NeighbourGraph:
+    """Return the k nearest of some points to each of others, by comparing all; fewer where there are not k.
+
+    Parameters
+    ----------
+    X
+        float32 (n, d).
+    rows, among
+        (m,) and (l,) ascending row numbers. No point is a neighbour of itself.
+    k
+        Neighbours of each of `rows`.
+
+    Returns
+    -------
+    A graph of m points that names its neighbours by row of `X`; index -1 and distance inf where there is none.
+    """
+    k = min(k, len(among))
+    if len(rows) * len(among) <= SMALL**2:
+        return _dense_among(X, rows, among, k)
+    indices = np.full((len(rows), k), -1, np.int32)
+    squares = np.full((len(rows), k), np.inf, np.float32)
+    names = rows.astype(np.int32), among.astype(np.int32)
+    norms = squared_norms(np.asarray(X[rows])), squared_norms(np.asarray(X[among]))
+
+    def task(start: int) -> Task:
+        def work(_thread: int, stop: Event) -> None:
+            block = slice(start, start + ROWS)
+            lists = indices[block], squares[block]
+            for column in range(0, len(among), COLUMNS):
+                if stop.is_set():
+                    return
+                others = slice(column, column + COLUMNS)
+                products = (-2 * X[rows[block]]) @ X[among[others]].T
+                offer_to_rows(lists, names[0][block], names[1][others], norms[0][block], norms[1][others], products)
+
+        return work
+
+    run([task(start) for start in range(0, len(rows), ROWS)])
+    return NeighbourGraph(indices, np.sqrt(np.maximum(squares, 0)), exact=True)
+
+
 def spanning_tree(
     X: FloatArray,
     graph: NeighbourGraph,
@@ -207,11 +248,20 @@ def spanning_tree(
 # Small inputs: all distances at once, without numba
 
 
-def _dense_distances(X: FloatArray) -> FloatArray:
+def _dense_distances(X: FloatArray, others: FloatArray | None = None) -> FloatArray:
     from scipy.spatial.distance import cdist
 
     points = np.asarray(X, dtype=np.float64)
-    return np.asarray(cdist(points, points), dtype=np.float32)  # (n, n)
+    far = points if others is None else np.asarray(others, dtype=np.float64)
+    return np.asarray(cdist(points, far), dtype=np.float32)  # (n, n)
+
+
+def _dense_among(X: FloatArray, rows: NDArray[np.int64], among: NDArray[np.int64], k: int) -> NeighbourGraph:
+    distances = _dense_distances(X[rows], X[among])
+    distances[rows[:, None] == among] = np.inf
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    distances = np.take_along_axis(distances, order, axis=1)
+    return NeighbourGraph(np.where(np.isinf(distances), -1, among[order]).astype(np.int32), distances, exact=True)
 
 
 def _dense_graph(X: FloatArray, k: int) -> NeighbourGraph:

@@ -344,6 +344,24 @@ def test_faces_that_are_no_anchors_join_people_and_make_none():
     assert fit(X, anchors=anchors, persons=named).tolist() == people.tolist()
 
 
+def test_people_who_are_filmed_for_an_hour_are_found():
+    rng = np.random.default_rng(6)
+    X, people = album([12, 9, 2] + [1] * 20, spread=0.9)
+    film = unit(np.repeat(X[[0, 12, 25]], 60, axis=0) + 0.06 * rng.normal(size=(180, 128)))
+    everyone = np.vstack([X, film])
+    anchors = np.arange(len(everyone)) < len(X)
+    labels = fit(everyone, anchors=anchors, copies=np.repeat([-1, *range(18)], [43, *[10] * 18]))
+    assert np.array_equal(labels[:43], np.where(people < 3, people, -1))
+    assert np.array_equal(labels[43:], np.repeat([0, 1, -1], 60))
+
+
+def test_more_copies_than_neighbours_hide_nobody():
+    rng = np.random.default_rng(7)
+    X, people = album([10, 6, 3], spread=0.9)
+    copies = unit(np.repeat(X, 25, axis=0) + 0.005 * rng.normal(size=(25 * len(X), 128)))
+    assert np.array_equal(fit(copies), np.repeat(people, 25))
+
+
 def test_candidates_name_the_clusters_that_are_nearest():
     rng = np.random.default_rng(3)
     base = rng.normal(size=128)

@@ -259,3 +259,20 @@ def test_refusals():
         spanning_tree(X[:20], found, min_samples=1)
     with pytest.raises(ValueError, match="cannot be taken away"):
         extend_graph(found, X[:20])
+
+
+@pytest.mark.parametrize("small", [0, graph.SMALL])
+def test_nearest_among_some(small, monkeypatch):
+    monkeypatch.setattr(graph, "SMALL", small)
+    X = album(300)
+    rows, among = np.arange(0, 200, 3), np.arange(100, 290, 2)
+    found = graph.nearest_among(X, rows, among, 5)
+    distances = cdist(X[rows].astype(float), X[among].astype(float))
+    distances[rows[:, None] == among] = np.inf
+    np.testing.assert_allclose(found.distances, np.sort(distances, axis=1)[:, :5], atol=2e-3)
+    own = np.linalg.norm(X[rows][:, None] - X[found.indices], axis=2)
+    np.testing.assert_allclose(found.distances, own, atol=2e-3)
+    lonely = graph.nearest_among(X, np.array([4]), np.array([4]), 3)
+    assert (lonely.indices.tolist(), lonely.distances.tolist()) == ([[-1]], [[np.inf]])
+    assert graph.nearest_among(X, rows, among[:0], 3).indices.shape == (len(rows), 0)
+    assert graph.nearest_among(X, rows[:0], among, 3).indices.shape == (0, 3)
