@@ -236,6 +236,24 @@ def test_the_users_word_and_earlier_imports_stand(library):
     assert (library.names.assignments(), library.names.rejections(), library.names.ignored()) == before
 
 
+def test_names_of_earlier_imports_give_way_if_asked(library):
+    label(library, ["f0"], "Cleo")
+    run(library, tag(A, ("Ben", box(1))), tag(B, "Ann"))
+    swapped = [tag(A, ("Ann", box(0)), ("Anna", box(1))), tag(B, ("Anna", box(0)))]
+    assert len(run(library, *swapped).conflicts) == 3
+    report = run(library, *swapped, replace=True)
+    assert [(c.face, c.here, c.file) for c in report.conflicts] == [(0, "Cleo", "Ann")]
+    assert names(library) == {0: "Cleo", 1: "Anna", 2: "Anna"}
+    assert run(library, *swapped, replace=True).event is None
+    undo(library)
+    assert names(library) == {0: "Cleo", 1: "Ben", 2: "Ann"}
+    run(library, tag(A, ("Ben", box(1)), ("Ben", box(1, grow=9))), replace=True)
+    assert names(library) == {0: "Cleo", 1: "Ben", 2: "Ann"}
+    run(library, tag(C, ("Dora", box(0)), ("Ed", box(1))))
+    run(library, tag(C, ("Ed", box(0)), ("Dora", box(1))), replace=True)
+    assert names(library) == {0: "Cleo", 1: "Ben", 2: "Ann", 3: "Ed", 4: "Dora"}
+
+
 def test_guesses_give_way(library):
     label(library, ["f2"], "Ann")
     propagate(library)
@@ -570,6 +588,18 @@ def test_import_folders_by_command(album, run_cli, library_folder):
     assert (ran.code, sorted(given["how"] for given in ran.json["given"])) == (0, ["likeness", "only face"])
     assert run_cli("undo").code == 0
     assert set(faces_named(library_folder).values()) == {None}
+
+
+@pytest.mark.parametrize("link", ["symlink", "copy"])
+def test_what_folders_take_out_they_bring_back(album, run_cli, library_folder, tmp_path, link):
+    with Library(library_folder) as library:
+        for row in library.faces.rows():
+            label(library, [f"f{row.face}"], EVERYBODY[Path(row.path).name, int(row.detection.box.x0)])
+    assert run_cli("export", "folders", tmp_path / "out", "--link", link).code == 0
+    scan(tmp_path / "empty", [album], ScanOptions(workers=1))
+    ran = run_cli("--library", tmp_path / "empty", "import", "folders", tmp_path / "out", "--json")
+    assert (ran.code, ran.json["photos"], ran.json["unknown"]) == (0, 3, [])
+    assert faces_named(tmp_path / "empty") == EVERYBODY
 
 
 TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90"}

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 EXIT_SKIPPED = 3
 
+replace_option = click.option(
+    "--replace", is_flag=True, help="Let names of earlier imports give way; those that you gave never do."
+)
 paths_argument = click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True))
 
 
@@ -38,10 +41,11 @@ def import_() -> None:
 
 @import_.command()
 @paths_argument
+@replace_option
 @dry_run_option
 @json_option
 @click.pass_context
-def xmp(ctx: click.Context, paths: tuple[str, ...], *, dry_run: bool, as_json: bool) -> int:
+def xmp(ctx: click.Context, paths: tuple[str, ...], *, replace: bool, dry_run: bool, as_json: bool) -> int:
     """Read XMP in photos and in sidecars beside them: regions of digiKam, Lightroom, Immich and others (MWG, MP).
 
     Of several sources of a photo the newest sidecar counts, then the photo itself. Persons named without a rectangle
@@ -55,7 +59,9 @@ def xmp(ctx: click.Context, paths: tuple[str, ...], *, dry_run: bool, as_json: b
 
     roots = [Path(path) for path in paths]
     with open_library(ctx) as library:
-        return _import(library, read_xmp(roots, lambda path: facts_of(library, path)), "xmp", roots, dry_run, as_json)
+        return _import(
+            library, read_xmp(roots, lambda path: facts_of(library, path)), "xmp", roots, replace, dry_run, as_json
+        )
 
 
 @import_.command()
@@ -66,10 +72,13 @@ def xmp(ctx: click.Context, paths: tuple[str, ...], *, dry_run: bool, as_json: b
     metavar="FILE",
     help="Picasa's contacts.xml, where a folder's .picasa.ini does not know all names.",
 )
+@replace_option
 @dry_run_option
 @json_option
 @click.pass_context
-def picasa(ctx: click.Context, paths: tuple[str, ...], *, contacts: str | None, dry_run: bool, as_json: bool) -> int:
+def picasa(
+    ctx: click.Context, paths: tuple[str, ...], *, contacts: str | None, replace: bool, dry_run: bool, as_json: bool
+) -> int:
     """Read the .picasa.ini files in folders.
 
     \b
@@ -80,16 +89,17 @@ def picasa(ctx: click.Context, paths: tuple[str, ...], *, contacts: str | None, 
     roots = [Path(path) for path in paths]
     names = {} if contacts is None else read_contacts(Path(contacts))
     with open_library(ctx) as library:
-        return _import(library, read_picasa(roots, names), "picasa", roots, dry_run, as_json)
+        return _import(library, read_picasa(roots, names), "picasa", roots, replace, dry_run, as_json)
 
 
 @import_.command()
 @click.argument("path", type=click.Path(exists=True, file_okay=False))
 @click.option("--centred", is_flag=True, help="The person is the face in the middle of the frame, as in LFW.")
+@replace_option
 @dry_run_option
 @json_option
 @click.pass_context
-def folders(ctx: click.Context, path: str, *, centred: bool, dry_run: bool, as_json: bool) -> int:
+def folders(ctx: click.Context, path: str, *, centred: bool, replace: bool, dry_run: bool, as_json: bool) -> int:
     """Read the names off folders: PATH holds a folder for each person, with photos in it and in folders below.
 
     An underscore stands for a space (Ben_Affleck). Folders that begin with "_" or "." are not people. A photo of
@@ -102,15 +112,16 @@ def folders(ctx: click.Context, path: str, *, centred: bool, dry_run: bool, as_j
 
     with open_library(ctx) as library:
         found = read_folders(Path(path), centred=centred)
-        return _import(library, found, "folders", [Path(path)], dry_run, as_json)
+        return _import(library, found, "folders", [Path(path)], replace, dry_run, as_json)
 
 
 @import_.command()
 @paths_argument
+@replace_option
 @dry_run_option
 @json_option
 @click.pass_context
-def takeout(ctx: click.Context, paths: tuple[str, ...], *, dry_run: bool, as_json: bool) -> int:
+def takeout(ctx: click.Context, paths: tuple[str, ...], *, replace: bool, dry_run: bool, as_json: bool) -> int:
     """Read the JSON files that Google Takeout puts beside photos: names, without places.
 
     Unpack all parts of a takeout into one folder first.
@@ -122,15 +133,16 @@ def takeout(ctx: click.Context, paths: tuple[str, ...], *, dry_run: bool, as_jso
 
     roots = [Path(path) for path in paths]
     with open_library(ctx) as library:
-        return _import(library, read_takeout(roots), "takeout", roots, dry_run, as_json)
+        return _import(library, read_takeout(roots), "takeout", roots, replace, dry_run, as_json)
 
 
 @import_.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@replace_option
 @dry_run_option
 @json_option
 @click.pass_context
-def table(ctx: click.Context, file: str, *, dry_run: bool, as_json: bool) -> int:
+def table(ctx: click.Context, file: str, *, replace: bool, dry_run: bool, as_json: bool) -> int:
     """Read a table of export table (.csv, .json, .jsonl, .parquet), or one of your own.
 
     Columns: person; photo (SHA-256 of the content) or path; x0, y0, x1, y1 in pixels, or none of them. Rows whose
@@ -142,7 +154,7 @@ def table(ctx: click.Context, file: str, *, dry_run: bool, as_json: bool) -> int
     from photocluster.foreign.table import read_table
 
     with open_library(ctx) as library:
-        return _import(library, read_table(Path(file)), "table", [Path(file)], dry_run, as_json)
+        return _import(library, read_table(Path(file)), "table", [Path(file)], replace, dry_run, as_json)
 
 
 def _import(
@@ -150,7 +162,8 @@ def _import(
     found: Iterable[TaggedPhoto | Problem],
     origin: str,
     paths: Sequence[Path],
-    dry_run: bool,  # noqa: FBT001  one caller a line above
+    replace: bool,  # noqa: FBT001  the commands above are the only callers
+    dry_run: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> int:
     from rich.progress import Progress, TextColumn
@@ -162,7 +175,13 @@ def _import(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("photos with names", total=None)
         report = import_names(
-            library, found, origin, paths, dry_run=dry_run, progress=lambda n: bar.update(task, completed=n)
+            library,
+            found,
+            origin,
+            paths,
+            replace=replace,
+            dry_run=dry_run,
+            progress=lambda n: bar.update(task, completed=n),
         )
     if as_json:
         write_json(report)

@@ -103,12 +103,15 @@ class Claims:
     ----------
     origin
         What kind of source they come from.
+    replace
+        Names of earlier imports give way.
     """
 
-    def __init__(self, library: Library, decision: Decision, origin: str) -> None:
+    def __init__(self, library: Library, decision: Decision, origin: str, *, replace: bool = False) -> None:
         self._library = library
         self._decision = decision
         self._origin = origin
+        self._replace = replace
         self._said = library.names.assignments()
         self._refused = set(library.names.rejections())
         self._ignored = library.names.ignored()
@@ -192,6 +195,11 @@ class Claims:
     def _place_boxes(self, photo: _Photo) -> None:
         claims = [claim for claim in photo.claims if claim.box is not None]
         pairs = match_regions([claim.box for claim in claims if claim.box], [row.detection.box for row in photo.rows])
+        if self._replace:  # two faces may change their names with each other
+            for j, _ in pairs.values():
+                word = _word(self._said, photo.rows[j].face)
+                if word is not None and word.source is Source.IMPORTED:
+                    photo.taken.pop(word.person, None)
         for i, (j, overlap) in sorted(pairs.items(), key=lambda pair: -pair[1][1]):
             self._give(photo, claims[i], (photo.rows[j].face,), "box", overlap=overlap)
         for i, claim in enumerate(claims):
@@ -266,27 +274,34 @@ class Claims:
     ) -> None:
         """Give a face the name, unless something that was said stands against it."""
         name, person = self._names[claim.person], claim.person
-        words = [word for face in group if (word := _word(self._said, face)) is not None]
-        named = [word.person for word in words]
-        here = self._in_the_way(photo, person, group, named)
+        here = self._in_the_way(photo, person, group)
         if here is not None:
             self.conflicts.append(Conflict(group[0], photo.path, here, name))
-        elif len(named) == len(group):
+        elif all(self._who(face) == person for face in group):
             self.already += 1
         else:
             for face in group:
-                if _word(self._said, face) is None:
+                before = self._who(face)
+                if before != person:
                     self._planned[face] = person
+                if before is not None and photo.taken.get(before) == face:
+                    del photo.taken[before]
             photo.taken[person] = group[0]
             self.given.append(Given(group[0], name, photo.path, how, overlap, distance))
         self._drop(claim)
 
-    def _in_the_way(self, photo: _Photo, person: int, group: tuple[int, ...], named: list[int]) -> str | None:
+    def _who(self, face: int) -> int | None:
+        """Return who a face is by the user's or an import's word, or by this import."""
+        word = _word(self._said, face)
+        return self._planned.get(face, None if word is None else word.person)
+
+    def _in_the_way(self, photo: _Photo, person: int, group: tuple[int, ...]) -> str | None:
         """Return what was said of a face that a person's name would contradict, or None."""
-        planned = [self._planned[face] for face in group if face in self._planned]
-        others = [other for other in (*named, *planned) if other != person]
-        if others:
-            return self._names[others[0]]
+        for face in group:
+            word, who = _word(self._said, face), self._who(face)
+            firm = face in self._planned or not self._replace or (word is not None and word.source is Source.USER)
+            if who is not None and who != person and firm:
+                return self._names[who]
         if any(face in self._ignored for face in group):
             return f"ignored ({self._ignored[group[0]].value})"
         if any((face, person) in self._refused for face in group):

@@ -98,6 +98,7 @@ def import_names(
     origin: str,
     sources: Sequence[Path],
     *,
+    replace: bool = False,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
@@ -114,6 +115,8 @@ def import_names(
         What kind of source this is; the log and the kept names show it.
     sources
         The files or folders that were given, for the log.
+    replace
+        Put the names in the place of those from earlier imports, which else are conflicts; never of the user's.
     progress
         Called with the number of photos read so far.
     """
@@ -124,7 +127,7 @@ def import_names(
             progress(number)
     arguments = {"from": origin, "paths": [_text(path) for path in sources]}
     with library.names.decide("import", arguments, dry_run=dry_run) as decision:
-        claims = Claims(library, decision, origin)
+        claims = Claims(library, decision, origin, replace=replace)
         for photo, tags in sorted(collected.tags.items()):
             for tag in tags:
                 claims.add(photo, tag.name, tag.box, centred=tag.centred)
