@@ -83,6 +83,9 @@ class Scene:
         (row, person) pairs that are known to be wrong.
     different
         (row, row) pairs that the user told apart.
+    copies
+        (n,) int64: faces with the same number >= 0 are one face of one moment, which speaks once for whom it belongs
+        to; None where nothing is known of copies.
     """
 
     embeddings: FloatArray
@@ -93,6 +96,7 @@ class Scene:
     quality: FloatArray
     rejected: Collection[tuple[int, int]] = ()
     different: Collection[tuple[int, int]] = ()
+    copies: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +239,12 @@ class _Groups:
         self._starts = np.concatenate([[0], np.cumsum(self.sizes)])
         self.means: FloatArray = np.zeros((len(numbers), scene.embeddings.shape[1]), dtype=np.float32)
         if len(numbers):
-            sums = np.add.reduceat(scene.embeddings[self._rows], self._starts[:-1], axis=0)
-            self.means = np.asarray(sums / self.sizes[:, None], dtype=np.float32)
+            vectors = scene.embeddings[self._rows]
+            speaking = _speaking(scene, scene.groups)[self._rows]
+            if not speaking.all():
+                vectors = vectors * speaking[:, None]
+            voices = np.add.reduceat(speaking.astype(np.float32), self._starts[:-1])
+            self.means = np.asarray(np.add.reduceat(vectors, self._starts[:-1], axis=0) / voices[:, None])
         self.clusters = int((self.sizes > 1).sum())  # the first ones
 
     def rows(self, group: int) -> IntArray:
@@ -244,9 +252,22 @@ class _Groups:
         return self._rows[self._starts[group] : self._starts[group + 1]]
 
 
+def _speaking(scene: Scene, owners: IntArray) -> NDArray[np.bool_]:
+    """Return whether each face (n,) speaks for its owner: of copies the best one does, alone."""
+    count = len(owners)
+    speaking = np.ones(count, dtype=np.bool_)
+    if scene.copies is None or not (scene.copies >= 0).any():
+        return speaking
+    moments = np.where(scene.copies >= 0, scene.copies, scene.copies.max() + 1 + np.arange(count))
+    order = np.lexsort((np.arange(count), -scene.quality, moments, owners))
+    same = (np.diff(owners[order]) == 0) & (np.diff(moments[order]) == 0)
+    speaking[order[1:][same]] = False
+    return speaking
+
+
 def _about_persons(scene: Scene, groups: _Groups, shift: float) -> Iterator[_Ask]:
     """Yield the question whether a group is the person it is nearest to, of those it can be."""
-    (named,) = np.nonzero(scene.persons >= 0)
+    (named,) = np.nonzero((scene.persons >= 0) & _speaking(scene, scene.persons))
     if not len(named) or not len(groups.sizes):
         return
     people = People(Gallery(scene.embeddings[named], scene.persons[named]))
@@ -289,7 +310,8 @@ def _about_pairs(scene: Scene, groups: _Groups, shift: float) -> Iterator[_Ask]:
         for pair in ((int(column[row]), int(column[other])), (int(column[other]), int(column[row])))
         if NOBODY not in pair
     }
-    clusters = People(Gallery(scene.embeddings[rows], column[rows]))
+    speaking = rows[_speaking(scene, column)[rows]]
+    clusters = People(Gallery(scene.embeddings[speaking], column[speaking]))
     nearest, distances = _nearest(groups.means[:count], clusters.centroids, np.arange(count))
     for group in _worth_a_look(distances, clusters.strangers, shift).tolist():
         free = [

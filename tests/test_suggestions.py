@@ -63,6 +63,21 @@ def test_a_group_near_a_person_is_asked_about_and_a_new_one_is_to_be_named():
     assert set(second.others) <= set(range(6))
 
 
+@pytest.mark.parametrize("copied", [0, 6])
+def test_copies_of_a_photo_speak_once(copied):
+    """A photo of a named person, or of the group that may be that person, was copied twenty times: nothing changes."""
+    embeddings, who, persons = split(np.random.default_rng(0))
+    rows = np.concatenate([np.arange(len(who)), np.full(20, copied)])
+
+    def distance(rows, **more):
+        questions = suggest(scene(embeddings[rows], who[rows], persons[rows], **more), limit=9)
+        return next(q.distance for q in questions if q.kind is Kind.PERSON)
+
+    alone = distance(np.arange(len(who)))
+    assert distance(rows, copies=np.where(rows == copied, 3, -1)) == pytest.approx(alone, abs=1e-5)
+    assert abs(distance(rows) - alone) > 0.001
+
+
 def test_what_was_rejected_or_shares_a_photo_is_not_asked():
     embeddings, who, persons = split(np.random.default_rng(0))
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from photocluster.errors import Outdated, UnknownName, UsageError
-from photocluster.pipeline.clusters import joined
+from photocluster.pipeline.clusters import either, joined
+from photocluster.pipeline.copies import copies_of
 from photocluster.pipeline.recognition import Word, read_word
 from photocluster.records import FaceRow, Source
 from photocluster.store import Decision, IgnoredKind, Library, clean_name
@@ -148,6 +149,7 @@ def _scene(library: Library) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]]
         library.faces.facts()[0],
         [(row_of[face], person) for face, person in word.rejected],
         [(row_of[a], row_of[b]) for a, b in library.questions.pairs(same=False) if a in row_of and b in row_of],
+        either(copies_of(library, faces), library.faces.tracks(faces)[1]),
     )
 
 
