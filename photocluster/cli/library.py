@@ -48,6 +48,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         ("library", printable(library_folder(ctx))),
         ("photos", f"{found.photos:,} ({found.photos_without_faces:,} without faces) in {count(found.files, 'file')}"),
         ("faces", f"{found.faces:,}, {found.clustered_faces:,} of them in {count(found.clusters, 'cluster')}"),
+        ("companions", f"{count(found.companion_files, 'file')} beside photos: RAWs, clips, edited copies"),
         ("pending", _pending(found)),
         ("ignored faces", f"{found.ignored_faces:,}"),
         ("people", f"{found.persons:,}"),

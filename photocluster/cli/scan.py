@@ -139,6 +139,7 @@ def _figures(report: ScanReport) -> dict[str, object]:
         "faces": report.faces,
         "unchanged": report.unchanged,
         "known": report.known,
+        "companions": report.companions,
         "others": report.others,
         "missing": report.missing,
         "carried": report.carried,
@@ -164,12 +165,13 @@ def _show(report: ScanReport) -> None:
         ("new faces", f"{report.faces:,}", ""),
         ("unchanged files", f"{report.unchanged:,}", "not opened"),
         ("known photos", f"{report.known:,}", "copied or moved"),
+        ("companions", f"{report.companions:,}", "RAWs, clips, edited copies: another photo shows their moment"),
         ("other files", f"{report.others:,}", "no photos"),
         ("skipped", f"{len(report.failed) + len(report.problems):,}", "see below" if report.skipped else ""),
         ("missing photos", f"{report.missing:,}", "see: photocluster status" if report.missing else ""),
     ]
     if report.carried:
-        rows.append(("names carried over", f"{report.carried:,}", "to edited photos"))
+        rows.append(("names carried over", f"{report.carried:,}", "to other versions of their photos"))
     if report.placed:
         rows.append(("imported names", f"{report.placed:,}", "had waited for a face, and found it"))
     show_table([("scan", "left"), ("", "right"), ("", "left")], [r for r in rows if r[1] != "0" or "new" in r[0]])
