@@ -321,16 +321,16 @@ class Clip:
                 last = last + 1.0 / float(rate) if time is None else time
                 yield last, frame
 
-    def sample(self, interval: float = INTERVAL) -> Iterator[Sample]:
+    def sample(self, interval: float = INTERVAL, *, most: int | None = MAX_SAMPLES) -> Iterator[Sample]:
         """Yield frames about `interval` seconds apart, in the order of time, and those that begin a scene.
 
-        Of a short clip there are `MIN_SAMPLES`; the interval grows where there would be more than `MAX_SAMPLES`. What
-        cannot be decoded is left out.
+        Of a short clip there are `MIN_SAMPLES`; the interval grows where there would be more than `most` (None: it does
+        not). What cannot be decoded is left out.
         """
         self._open()
         duration = self.facts.duration or 0.0
         if duration:
-            interval = max(min(interval, duration / MIN_SAMPLES), duration / MAX_SAMPLES)
+            interval = max(min(interval, duration / MIN_SAMPLES), duration / most if most else 0.0)
         self.interval = interval
         only_keys = self._keyframes_suffice(interval)
         packets = self._key_packets(interval / 4) if only_keys else self._packets()
@@ -345,11 +345,11 @@ class Clip:
             small = self._thumbnail(frame)
             new_scene = before is None or _difference(before, small) >= SCENE_CHANGE
             before = small
-            if time < due - early and not (new_scene and taken < MAX_SAMPLES):
+            if time < due - early and not (new_scene and (most is None or taken < most)):
                 continue
             due = max(due + interval, time + interval / 2)
             taken += 1
-            if taken % (2 * MAX_SAMPLES) == 0:
+            if most is not None and taken % (2 * most) == 0:
                 self.interval = interval = 2 * interval  # a clip that does not say how long it is
             yield Sample(max(time, 0.0), self.picture(frame), new_scene)
         if not duration:
