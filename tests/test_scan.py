@@ -848,14 +848,14 @@ def test_large_photos_are_decoded_one_at_a_time(scan, album, monkeypatch):
     original = photos.decode
     at_work, most = [0], [0]
 
-    def count(content, *, longest_side, max_pixels=10**9):
+    def count(content, *, longest_side, whole, max_pixels=10**9):
         if max_pixels == 100:
-            return original(content, longest_side=longest_side, max_pixels=max_pixels)
+            return original(content, longest_side=longest_side, max_pixels=max_pixels, whole=whole)
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
         time.sleep(0.005)
         at_work[0] -= 1
-        return original(content, longest_side=longest_side)
+        return original(content, longest_side=longest_side, whole=whole)
 
     monkeypatch.setattr(photos, "decode", count)
     assert scan(workers=4).photos == 8
