@@ -10,12 +10,12 @@ import io
 import mmap
 import os
 import struct
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from photocluster.errors import UnreadableFile
+from photocluster.heif import orientation_of
 
 _JPEG_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PACKETS = ((b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<x:xapmeta", b"</x:xapmeta>"))
@@ -142,79 +142,15 @@ def _scanned(file: Any) -> list[bytes]:
 
 
 def _container_orientation(path: Path) -> int:
-    """Return what `irot` and `imir` of the primary item say, as the EXIF orientation of the same effect."""
-    meta = next((body for kind, body in _boxes(_head(path)) if kind == b"meta"), None)
-    if meta is None:
-        return 1
-    boxes = dict(_boxes(meta[4:]))
-    primary = boxes.get(b"pitm", b"")
-    properties = dict(_boxes(boxes.get(b"iprp", b"")))
-    known = list(_boxes(properties.get(b"ipco", b"")))
-    if len(primary) < 6 or b"ipma" not in properties:
-        return 1
-    item = int.from_bytes(primary[4:6] if primary[0] == 0 else primary[4:8], "big")
-    turn = 1
-    for number in _associated(properties[b"ipma"], item):
-        kind, body = known[number - 1] if 0 < number <= len(known) else (b"", b"")
-        if kind == b"irot" and body:
-            turn = _then(turn, (1, 8, 3, 6)[body[0] & 3])  # quarters, anticlockwise
-        elif kind == b"imir" and body:
-            turn = _then(turn, 2 if body[0] & 1 else 4)  # about the vertical axis: left and right change places
-    return turn
-
-
-def _head(path: Path) -> bytes:
-    """Return the boxes of a file up to the pixels."""
+    """Return how the container of a HEIF turns its picture; read are its boxes but for the pixels."""
     with path.open("rb") as file:
-        found = b""
-        while len(head := file.read(8)) == 8 and len(found) < LONGEST_PACKET:
+        while len(head := file.read(8)) == 8:
             length = int.from_bytes(head[:4], "big")
-            if head[4:] == b"mdat" or length < 8:
+            if head[4:] == b"meta" and 8 <= length < LONGEST_PACKET:
+                return orientation_of(head + file.read(length - 8))
+            if length == 1:
+                length = int.from_bytes(file.read(8), "big") - 8
+            if length < 8:
                 break
-            found += head + file.read(min(length - 8, LONGEST_PACKET))
-    return found
-
-
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at + 8 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        if length < 8:
-            return
-        yield content[at + 4 : at + 8], content[at + 8 : at + length]
-        at += length
-
-
-def _associated(body: bytes, item: int) -> list[int]:
-    """Return the numbers (from 1) of an item's properties, in the order in which they are applied; ISO 23008-12."""
-    version, wide = body[0], body[3] & 1
-    at, id_size, entry = 8, 2 if version < 1 else 4, 2 if wide else 1
-    for _ in range(int.from_bytes(body[4:8], "big")):
-        this = int.from_bytes(body[at : at + id_size], "big")
-        count = body[at + id_size]
-        at += id_size + 1
-        numbers = [int.from_bytes(body[i : i + entry], "big") for i in range(at, at + count * entry, entry)]
-        at += count * entry
-        if this == item:
-            return [number & (0x7FFF if wide else 0x7F) for number in numbers]
-    return []
-
-
-_CORNERS = {
-    1: (0, 1, 2, 3),
-    2: (1, 0, 3, 2),
-    3: (3, 2, 1, 0),
-    4: (2, 3, 0, 1),
-    5: (0, 2, 1, 3),
-    6: (2, 0, 3, 1),
-    7: (3, 1, 2, 0),
-    8: (1, 3, 0, 2),
-}
-"""Per orientation: which corner of the stored picture (top left, top right, bottom left, bottom right) becomes the top
-left, top right, bottom left, bottom right of the upright one."""
-
-
-def _then(first: int, second: int) -> int:
-    """Return the orientation that has the effect of one and then another."""
-    corners = tuple(_CORNERS[first][corner] for corner in _CORNERS[second])
-    return next(turn for turn, known in _CORNERS.items() if known == corners)
+            file.seek(length - 8, io.SEEK_CUR)
+    return 1

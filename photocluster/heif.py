@@ -97,6 +97,24 @@ def _as_stored(tiling: dict[str, int], orientation: int) -> dict[str, int]:
     return {swapped[name]: value for name, value in tiling.items()}
 
 
+def orientation_of(content: bytes) -> int:
+    """Return how the container of a HEIF or AVIF turns its picture, as an EXIF orientation; 1 where that is damaged.
+
+    Parameters
+    ----------
+    content
+        The file, or its boxes up to the end of the one named "meta".
+    """
+    try:
+        meta = next(at for name, at in _boxes(content, 0, len(content)) if name == b"meta")
+        parts = dict(_boxes(content, meta[0] + 4, meta[1]))
+        start = parts[b"pitm"][0]
+        primary = _number(content, start + 4, 2 if content[start] == 0 else 4)
+        return _orientation(content, parts[b"iprp"], primary)
+    except (IndexError, KeyError, StopIteration):
+        return 1
+
+
 def _structure(content: bytes) -> _Structure:
     """Read the meta box."""
     meta = next(at for name, at in _boxes(content, 0, len(content)) if name == b"meta")
