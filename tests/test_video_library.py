@@ -8,11 +8,13 @@ import pytest
 from making import FACTS, face, make_library, unit_vector
 
 from photocluster.errors import UsageError
+from photocluster.pipeline.backup import backup
 from photocluster.pipeline.history import undo
 from photocluster.pipeline.ignoring import ignore
 from photocluster.pipeline.naming import label, reject
 from photocluster.pipeline.persons import merge_persons
 from photocluster.pipeline.recognition import Comparing, propagate
+from photocluster.pipeline.restoring import restore
 from photocluster.records import Source
 from photocluster.store import FileState, Library, ScannedFile
 
@@ -110,3 +112,28 @@ def test_frames_are_pictures_and_tracks_are_groups(library):
     assert of_video.tolist() == [True] * 5 + [False]
     assert len(set(tracks[:3].tolist())) == 1
     assert tracks[5] == -1
+
+
+def test_a_backup_puts_names_on_the_right_frames(library, library_folder, tmp_path):
+    label(library, ["f0"], "Ann")  # her track; Ben's faces lie elsewhere in the same frames
+    label(library, ["f3", "f4"], "Ben")
+    with library.names.decide("pair", {}) as decision:
+        decision.put("pair", {"face": 1, "other": 5, "same": 1})
+    backup(library, tmp_path / "backup.json")
+    with make_library(tmp_path / "other") as other:
+        others = [filmed(1, time, 0) for time in (0.9, 2.6, 9.0)]  # a scan that looked at other frames
+        others += [filmed(2, 4.1, 1, left=200)]
+        clip = ScannedFile("/clip.mp4", 1, 1000, FileState.PHOTO, "c" * 64, CLIP, others)
+        photo = ScannedFile("/a.jpg", 1, 1000, FileState.PHOTO, "a" * 64, FACTS, [face(unit_vector(1))])
+        other.photos.add([clip, photo])
+        report = restore(other, tmp_path / "backup.json")
+        assert names(other) == {0: "Ann", 1: "Ann", 3: "Ben"}
+        assert other.questions.pairs(same=True) == [(1, 4)]
+        assert {unplaced.said for unplaced in report.unplaced} == {"Ann", "Ben"}  # no faces at 4.0 and 1.0
+        assert restore(other).placed == 0
+        backup(other, tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text().count('"time"') == 3 + 2 + 1
+    with make_library(tmp_path / "third") as third:
+        third.photos.add([clip, photo])
+        restore(third, tmp_path / "again.json")
+        assert names(third) == {0: "Ann", 1: "Ann", 3: "Ben"}

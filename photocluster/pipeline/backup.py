@@ -18,6 +18,7 @@ other folders, by other models. The file is UTF-8 JSON, an object::
           "faces": [
             {
               "box": [0.41, 0.2, 0.53, 0.38],  x0 y0 x1 y1 of the upright photo, as shares of its width and height
+              "time": 12.5,                    seconds into a video; left out in still photos
               "person": "Ann",                 or null
               "source": "user",                or "imported"; null without a person
               "cover": false,                  the face stands for the person
@@ -75,7 +76,7 @@ class SavedPerson:
 
 @dataclass(frozen=True, slots=True)
 class SavedFace:
-    """What was said of a face of a backup; `box` is in shares of the photo's width and height."""
+    """What was said of a face of a backup; `box` is in shares of the photo's width and height, `time` of a video."""
 
     box: Box
     person: str | None
@@ -83,6 +84,7 @@ class SavedFace:
     cover: bool
     rejected: tuple[str, ...]
     ignored: IgnoredKind | None
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,12 @@ class SavedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class SavedPlace:
-    """A face by its photo's hash and last file, and its box in shares."""
+    """A face by its photo's hash and last file, its box in shares, and the time in a video."""
 
     sha256: str
     file: str
     box: Box
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,7 @@ def collect(library: Library) -> Backup:
                 cover=row.face in covers,
                 rejected=tuple(rejected[row.face]),
                 ignored=ignored.get(row.face),
+                time=row.time,
             )
         )
     regions = _regions(library, files)
@@ -219,8 +223,9 @@ def collect(library: Library) -> Backup:
             box = None if entry["box"] is None else Box(*entry["box"])
             regions[entry["photo"]].append(SavedRegion(box, names[entry["person"]], entry["origin"]))
         elif entry.get("other") is not None:
-            one, (digest, file, place) = SavedPlace(entry["photo"], entry["file"], Box(*entry["box"])), entry["other"]
-            pairs.append(SavedPair(entry["same"], one, SavedPlace(digest, file, Box(*place))))
+            one = SavedPlace(entry["photo"], entry["file"], Box(*entry["box"]), entry.get("time"))
+            digest, file, place, *time = entry["other"]
+            pairs.append(SavedPair(entry["same"], one, SavedPlace(digest, file, Box(*place), *time)))
         else:
             faces[entry["photo"]].append(_waiting_face(entry, names))
     photos = tuple(
@@ -249,7 +254,7 @@ def _regions(library: Library, files: dict[str, str]) -> defaultdict[str, list[S
 
 def _pairs(library: Library) -> list[SavedPair]:
     rows = {row.face: row for row in library.faces.several(library.questions.faces())}
-    places = {face: SavedPlace(row.photo, _text(row.path), relative_box(row)) for face, row in rows.items()}
+    places = {face: SavedPlace(row.photo, _text(row.path), relative_box(row), row.time) for face, row in rows.items()}
     return [
         SavedPair(same, places[one], places[other])
         for same in (True, False)
@@ -265,6 +270,7 @@ def _waiting_face(entry: Mapping[str, Any], names: Mapping[int, str]) -> SavedFa
         cover=entry["cover"],
         rejected=tuple(names[person] for person in entry["rejected"]),
         ignored=None if entry["ignored"] is None else IgnoredKind(entry["ignored"]),
+        time=entry.get("time"),
     )
 
 
@@ -277,8 +283,8 @@ def _shares(box: Box, width: int, height: int) -> Box:
     return Box(*(round(v, DIGITS) for v in (box.x0 / width, box.y0 / height, box.x1 / width, box.y1 / height)))
 
 
-def _place(face: SavedFace) -> tuple[float, float]:
-    return face.box.y0, face.box.x0
+def _place(face: SavedFace) -> tuple[float, float, float]:
+    return face.time or 0.0, face.box.y0, face.box.x0
 
 
 def _text(path: str) -> str:
@@ -299,7 +305,8 @@ def as_json(content: Backup) -> dict[str, Any]:
                 "mirror": photo.mirror,
                 "faces": [
                     {
-                        "box": [face.box.x0, face.box.y0, face.box.x1, face.box.y1],
+                        "box": _corners(face.box),
+                        **_when(face.time),
                         "person": face.person,
                         "source": face.source,
                         "cover": face.cover,
@@ -319,13 +326,17 @@ def as_json(content: Backup) -> dict[str, Any]:
             {
                 "same": pair.same,
                 "faces": [
-                    {"sha256": place.sha256, "file": place.file, "box": _corners(place.box)}
+                    {"sha256": place.sha256, "file": place.file, "box": _corners(place.box), **_when(place.time)}
                     for place in (pair.one, pair.other)
                 ],
             }
             for pair in content.pairs
         ],
     }
+
+
+def _when(time: float | None) -> dict[str, float]:
+    return {} if time is None else {"time": time}
 
 
 def _corners(box: Box | None) -> list[float] | None:
@@ -384,7 +395,9 @@ def _region(entry: Mapping[str, Any]) -> SavedRegion:
 
 
 def _pair(entry: Mapping[str, Any]) -> SavedPair:
-    one, other = (SavedPlace(str(f["sha256"]), str(f["file"]), _box(f["box"])) for f in entry["faces"])
+    one, other = (
+        SavedPlace(str(f["sha256"]), str(f["file"]), _box(f["box"]), _time(f.get("time"))) for f in entry["faces"]
+    )
     return SavedPair(bool(entry["same"]), one, other)
 
 
@@ -393,6 +406,10 @@ def _box(corners: Sequence[Any]) -> Box:
     if not (x0 < x1 and y0 < y1):
         raise ValueError(f"box {corners}")
     return Box(x0, y0, x1, y1)
+
+
+def _time(seconds: Any) -> float | None:
+    return None if seconds is None else float(seconds)
 
 
 def _face(entry: Mapping[str, Any]) -> SavedFace:
@@ -404,4 +421,5 @@ def _face(entry: Mapping[str, Any]) -> SavedFace:
         cover=bool(entry["cover"]),
         rejected=tuple(map(str, entry["not"])),
         ignored=None if entry["ignored"] is None else IgnoredKind(entry["ignored"]),
+        time=_time(entry.get("time")),
     )

@@ -28,6 +28,14 @@ LEAST_IOU = 0.25
 face from brow to chin, others the whole head."""
 
 
+SAME_TIME = 1.0
+"""Seconds by which the times of a video's face may differ: a scan with other settings looks at other frames, about a
+second apart, and keeps other faces of a track."""
+
+FRAMES_APART = 4.0
+"""Shares of the width by which frames are set apart when boxes are matched: a box reaches over the edge by less."""
+
+
 class Reason(StrEnum):
     """Why a statement of a backup has no face here."""
 
@@ -79,8 +87,8 @@ Corners = tuple[float, float, float, float]
 class _Statement:
     """What is said of a face, with ids in place of names; or that a photo is a mirror.
 
-    With an `origin` it is a name that waits for a face; with `other` (hash, file, box) it says that both faces are the
-    `same` person, or that they are two.
+    With an `origin` it is a name that waits for a face; with `other` (hash, file, box, time) it says that both faces
+    are the `same` person, or that they are two.
     """
 
     photo: str
@@ -93,16 +101,17 @@ class _Statement:
     ignored: str | None = None
     mirror: bool = False
     origin: str | None = None
-    other: tuple[str, str, Corners] | None = None
+    other: tuple[str, str, Corners, float | None] | None = None
     same: bool = False
+    time: float | None = None
 
     @property
     def key(self) -> str:
-        place = "" if self.box is None else " ".join(map(str, self.box))
+        place = "" if self.box is None else _written(self.box, self.time)
         if self.origin is not None:
             return f"{self.photo} region {self.person} {place}"
         if self.other is not None:
-            return f"{self.photo} {place} {self.other[0]} {' '.join(map(str, self.other[2]))}"
+            return f"{self.photo} {place} {self.other[0]} {_written(*self.other[2:])}"
         return f"{self.photo} {place or 'mirror'}"
 
 
@@ -151,6 +160,7 @@ def _statements(content: Backup, decision: Decision) -> list[_Statement]:
                     face.cover,
                     tuple(sorted(decision.person(name) for name in face.rejected)),
                     face.ignored,
+                    time=face.time,
                 )
             )
         for region in photo.regions:
@@ -158,9 +168,10 @@ def _statements(content: Backup, decision: Decision) -> list[_Statement]:
             person = decision.person(region.person)
             statements.append(_Statement(photo.sha256, photo.file, place, person, origin=region.origin))
     for pair in content.pairs:
-        other = (pair.other.sha256, pair.other.file, _corners(pair.other.box))
+        one = pair.one
+        other = (pair.other.sha256, pair.other.file, _corners(pair.other.box), pair.other.time)
         statements.append(
-            _Statement(pair.one.sha256, pair.one.file, _corners(pair.one.box), other=other, same=pair.same)
+            _Statement(one.sha256, one.file, _corners(one.box), other=other, same=pair.same, time=one.time)
         )
     return statements
 
@@ -177,10 +188,33 @@ def _waiting(library: Library) -> list[_Statement]:
             **entry,
             "box": entry["box"] and tuple(entry["box"]),
             "rejected": tuple(entry["rejected"]),
-            "other": other and (other[0], other[1], tuple(other[2])),
+            "other": other and (other[0], other[1], tuple(other[2]), other[3] if len(other) > 3 else None),
         }
         found.append(_Statement(**values))
     return found
+
+
+def _written(box: Corners, time: float | None) -> str:
+    """Return a place as a part of a key."""
+    return " ".join(map(str, box if time is None else (*box, f"at {time}")))
+
+
+def _set_apart(box: Box, time: float | None, times: Sequence[float]) -> Box:
+    """Return a box (in shares) moved aside by its frame, the nearest of some times, so that only frames match."""
+    if time is None:
+        return box
+    near = min(range(len(times)), key=lambda i: abs(times[i] - time), default=-1)
+    frame = near + 1 if near >= 0 and abs(times[near] - time) <= SAME_TIME else -1
+    return Box(box.x0 + FRAMES_APART * frame, box.y0, box.x1 + FRAMES_APART * frame, box.y1)
+
+
+def _matched(saved: Sequence[tuple[Box, float | None]], rows: Sequence[FaceRow]) -> dict[int, int]:
+    """Return saved face -> row, by frame and box."""
+    times = sorted({row.time for row in rows if row.time is not None})
+    return match_boxes(
+        [_set_apart(box, time, times) for box, time in saved],
+        [_set_apart(relative_box(row), row.time, times) for row in rows],
+    )
 
 
 def match_boxes(saved: Sequence[Box], found: Sequence[Box]) -> dict[int, int]:
@@ -286,8 +320,8 @@ class _Restoring:
                 self._decision.remove("waiting", {"key": statement.key})
         placed = [statement for statement in statements if statement.origin is None]
         faces = [(statement, statement.box) for statement in placed if statement.box is not None]
-        pairs = match_boxes([Box(*box) for _, box in faces], [relative_box(row) for row in rows])
-        named_here = {row.person: row.face for row in rows if row.source in {Source.USER, Source.IMPORTED}}
+        pairs = _matched([(Box(*box), statement.time) for statement, box in faces], rows)
+        named_here = {(row.person, row.time): row.face for row in rows if row.source in {Source.USER, Source.IMPORTED}}
         mirror = self._decision.get("mirror", {"photo": digest}) is not None
         for i, (statement, _) in enumerate(faces):
             if i not in pairs:
@@ -295,7 +329,7 @@ class _Restoring:
                 continue
             before = len(self._decision.changes)
             row = rows[pairs[i]]
-            elsewhere = named_here.get(self._names.get(statement.person or -1))
+            elsewhere = named_here.get((self._names.get(statement.person or -1), row.time))
             twice = not mirror and elsewhere not in {None, row.face}
             self._face(statement, row, twice=twice)
             self._placed += 1
@@ -321,8 +355,8 @@ class _Restoring:
         for statement in {each.key: each for each in reversed(statements)}.values():
             if statement.box is None or statement.other is None:
                 continue
-            photo, _, box = statement.other
-            faces = self._face_at(statement.photo, statement.box), self._face_at(photo, box)
+            photo, _, box, time = statement.other
+            faces = self._face_at(statement.photo, statement.box, statement.time), self._face_at(photo, box, time)
             if None in faces or faces[0] == faces[1]:
                 here = {statement.photo, photo} <= self._hashes
                 self._wait(statement, Reason.NO_FACE if here else Reason.NO_PHOTO)
@@ -336,9 +370,9 @@ class _Restoring:
                 self._conflicts.append(Conflict(f"f{face} and f{other}", here_said, said))
             self._decision.remove("waiting", {"key": statement.key})
 
-    def _face_at(self, digest: str, box: Corners) -> int | None:
+    def _face_at(self, digest: str, box: Corners, time: float | None) -> int | None:
         rows = self._library.faces.of_hash(digest)
-        pairs = match_boxes([Box(*box)], [relative_box(row) for row in rows])
+        pairs = _matched([(Box(*box), time)], rows)
         return rows[pairs[0]].face if pairs else None
 
     def _wait(self, statement: _Statement, reason: Reason) -> None:
