@@ -40,6 +40,7 @@ COMMANDS = {
     "history": ("history", "List your decisions."),
     "undo": ("history", "Take back a decision."),
     "redo": ("history", "Do again what was undone."),
+    "duplicates": ("duplicates", "List photos that are there more than once."),
     "find": ("find", "Find the photos with these people, without those."),
     "backup": ("backup", "Write persons and decisions to a file."),
     "restore": ("backup", "Put persons and decisions of a backup on the same photos."),

@@ -81,6 +81,39 @@ class FileOfMoment:
     shown_by: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A file that is there and the photo that it holds.
+
+    Attributes
+    ----------
+    path, bytes, mtime_ns
+        The file, its size and modification time.
+    photo
+        The photo's id; None for a file that another photo stands for, and that was never looked into.
+    shown_by
+        The photo that shows the file's moment, by id, if one does.
+    width, height
+        Of the upright photo in pixels, 0 where `photo` is None.
+    captured_at, camera
+        What the photo says of itself.
+    faces, quality
+        How many faces it shows that are not ignored, and their mean quality 0..1.
+    """
+
+    path: Path
+    bytes: int
+    mtime_ns: int
+    photo: int | None
+    shown_by: int | None
+    width: int
+    height: int
+    captured_at: str | None
+    camera: str | None
+    faces: int
+    quality: float
+
+
 _FILE = (
     "SELECT file.id, file.path, file.size, file.mtime_ns, file.state, file.missing, photo.id, photo.hash, "
     "photo.captured_at, showing.hash FROM file LEFT JOIN photo ON photo.id = file.photo "
@@ -127,6 +160,43 @@ class Moments:
         """Return face -> overall quality, 0..1."""
         query = "SELECT id, quality FROM face WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._database.execute(query, (json.dumps(list(faces)),)).fetchall())
+
+    def copied(self) -> list[int]:
+        """Return the photos, by id, that several files hold."""
+        query = "SELECT photo FROM file WHERE photo IS NOT NULL AND NOT missing GROUP BY photo HAVING count(*) > 1"
+        return [row[0] for row in self._database.execute(query)]
+
+    def showing(self) -> list[int]:
+        """Return the photos, by id, that show the moment of a file beside them, and are there."""
+        query = (
+            "SELECT DISTINCT shown_by FROM file WHERE shown_by IS NOT NULL AND NOT missing "
+            f"AND {STANDS.format('file.shown_by')}"
+        )
+        return [row[0] for row in self._database.execute(query)]
+
+    def unhashed(self) -> int:
+        """Return how many still photos were scanned before there were perceptual hashes, and may have one."""
+        least = 64  # perceptual.LEAST_SIDE: smaller ones never have a hash
+        query = (
+            "SELECT count(*) FROM photo WHERE phash IS NULL AND duration IS NULL AND replaced_by IS NULL "
+            "AND shown_by IS NULL AND min(width, height) >= ?"
+        )
+        return int(self._database.execute(query, (least,)).fetchone()[0])
+
+    def holding(self, photos: Collection[int]) -> list[Holding]:
+        """Return the files that hold these photos, or whose moment these photos show, by the bytes of their paths."""
+        query = """
+            WITH asked AS (SELECT value AS id FROM json_each(?))
+            SELECT file.path, file.size, file.mtime_ns, photo.id, file.shown_by, coalesce(photo.width, 0),
+                coalesce(photo.height, 0), photo.captured_at, photo.camera, count(face.id),
+                coalesce(avg(face.quality), 0)
+            FROM file LEFT JOIN photo ON photo.id = file.photo
+            LEFT JOIN face ON face.photo = photo.id AND face.id NOT IN (SELECT face FROM ignored)
+            WHERE NOT file.missing AND (file.photo IN asked OR file.shown_by IN asked)
+            GROUP BY file.id ORDER BY file.path
+        """
+        found = self._database.execute(query, (json.dumps(list(photos)),)).fetchall()
+        return [Holding(Path(os.fsdecode(row[0])), *row[1:]) for row in found]
 
     def newest(self) -> tuple[int, int]:
         """Return the highest ids of a file and of a photo so far, 0 where there is none."""
