@@ -573,6 +573,7 @@ def test_import_xmp_of_a_sidecar(album, run_cli, library_folder):
     assert run_cli("person", "Ben", "--json").json["without_face"] == 1
     assert run_cli("status", "--json").json["names_without_face"] == 1
     assert "1 imported name without a face" in run_cli("people").err
+    assert "1 imported name without a face" in run_cli("show", "Ben").err
     assert "2.png" in run_cli("find", "Ann", "Ben", "--paths").out
     run_cli("label", "f1", "Ben")
     assert run_cli("import", "xmp", album).code == 0

@@ -522,6 +522,7 @@ class Decisions(RuleBasedStateMachine):
                 assert source == "imported"
                 assert (photo, who) in waited
                 self._take(face, who)
+                self._is_alone(face, who)
         kept = self.library.regions.kept(waiting=False)
         self._keep(kept)
         assert {(k.photo, whos[k.name]) for k in kept} <= waited
@@ -532,15 +533,19 @@ class Decisions(RuleBasedStateMachine):
             photo = versions[photo]
         return photo
 
-    def _take(self, face, who):
+    def _take(self, face, who, *, replace=False):
         """An import named a face: nothing that was said stood against it."""
-        row = self.library.faces.rows(face=face)[0]
         assert ("ignored", face) not in self.model.state
         assert ("refused", face, who) not in self.model.state
-        assert ("named", face) not in self.model.state
-        others = [r.face for r in self.library.faces.of_hash(row.photo) if r.face != face]
-        assert ("mirror", row.photo) in self.model.state or who not in map(self.model.named, others)
+        source = self.model.state.get(("named", face), (None, None))[1]
+        assert source is None or (replace and source == "imported")
         self.model.name(face, who, "imported")
+
+    def _is_alone(self, face, who):
+        """No other face of the photo is the same person."""
+        photo = self.library.faces.rows(face=face)[0].photo
+        others = [row.face for row in self.library.faces.of_hash(photo) if row.face != face]
+        assert ("mirror", photo) in self.model.state or who not in map(self.model.named, others)
 
     def _keep(self, kept):
         for cell in self.model.part("region"):
@@ -548,8 +553,8 @@ class Decisions(RuleBasedStateMachine):
         for each in kept:
             self.model.state["region", each.photo, self.model.person(each.name), corners(each.box)] = True
 
-    @rule(data=st.data())
-    def import_names(self, data):
+    @rule(data=st.data(), replace=st.booleans())
+    def import_names(self, data, replace):
         """Names of other programs: of a face, of a place without a face, or of a whole photo."""
         rows = {row.face: row for row in self.library.faces.rows()}
         claims = []
@@ -569,7 +574,9 @@ class Decisions(RuleBasedStateMachine):
                 photo = self.library.faces.rows(face=given.face)[0].photo
                 who = self.model.person(given.person)
                 assert (photo, who) in waited or self._is_said(said, photo, who)
-                self._take(given.face, who)
+                self._take(given.face, who, replace=replace)
+            for given in report.given:
+                self._is_alone(given.face, self.model.who(given.person))
             for conflict in report.conflicts:
                 who = self.model.who(conflict.file)
                 refused = ("refused", conflict.face, who) in self.model.state
@@ -578,10 +585,10 @@ class Decisions(RuleBasedStateMachine):
                 beside = who in {self.model.named(row.face) for row in self.library.faces.of_hash(photo)}
                 assert refused or named or beside or ("ignored", conflict.face) in self.model.state
             self._keep(self.library.regions.kept(waiting=False))
-            again = import_names(self.library, tagged, "test", [])
+            again = import_names(self.library, tagged, "test", [], replace=replace)
             assert (again.event, again.given, again.kept) == (None, (), report.kept)
 
-        self._decide("import", lambda: import_names(self.library, tagged, "test", []), say)
+        self._decide("import", lambda: import_names(self.library, tagged, "test", [], replace=replace), say)
 
     def _is_said(self, said, photo, who):
         return any(digest == photo and self.model.who(key) == who for digest, key in said)

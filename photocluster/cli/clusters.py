@@ -162,6 +162,8 @@ def show(ctx: click.Context, target: str, *, as_json: bool) -> None:
 
     with open_library(ctx) as library:
         rows = resolve(library, target, persons=True).faces
+        person = None if target.isdecimal() else library.names.person_id(target)
+        waiting = 0 if person is None else library.regions.count().get(person, 0)
     if as_json:
         write_json([_face_facts(row) for row in rows])
         return
@@ -178,11 +180,13 @@ def show(ctx: click.Context, target: str, *, as_json: bool) -> None:
                 row.cluster,
                 f"{row.quality.overall:.2f}",
                 row.facts.captured_at,
-                printable(row.path) + (" (missing)" if row.missing else ""),
+                printable(row.path) + moment_text(row.time) + (" (missing)" if row.missing else ""),
             )
             for row in rows
         ],
     )
+    if waiting:
+        note(f'{count(waiting, "imported name")} without a face; see: photocluster regions "{target}"')
 
 
 def _face_facts(row: Any) -> dict[str, object]:
@@ -200,4 +204,6 @@ def _face_facts(row: Any) -> dict[str, object]:
         "source": row.source.value if row.source else None,
         "distance": row.distance,
         "captured_at": row.facts.captured_at,
+        "time": row.time,
+        "track": row.track,
     }

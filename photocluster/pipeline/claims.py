@@ -195,16 +195,31 @@ class Claims:
     def _place_boxes(self, photo: _Photo) -> None:
         claims = [claim for claim in photo.claims if claim.box is not None]
         pairs = match_regions([claim.box for claim in claims if claim.box], [row.detection.box for row in photo.rows])
-        if self._replace:  # two faces may change their names with each other
-            for j, _ in pairs.values():
-                word = _word(self._said, photo.rows[j].face)
-                if word is not None and word.source is Source.IMPORTED:
-                    photo.taken.pop(word.person, None)
+        if self._replace:
+            best = sorted(pairs.items(), key=lambda pair: pair[1][1])
+            self._make_way(photo, {claims[i].person: photo.rows[j].face for i, (j, _) in best})
         for i, (j, overlap) in sorted(pairs.items(), key=lambda pair: -pair[1][1]):
             self._give(photo, claims[i], (photo.rows[j].face,), "box", overlap=overlap)
         for i, claim in enumerate(claims):
             if i not in pairs:
                 self._settle_or_keep(photo, claim, "no face was found at that place")
+
+    def _make_way(self, photo: _Photo, wanted: dict[int, int]) -> None:
+        """Let faces of one photo change their names with each other: take their old names out of the way.
+
+        Only faces that surely get another name count, lest a name be given away that its face keeps.
+        """
+        free = {p: face for p, face in wanted.items() if self._stands(face, p) is None}
+        while True:
+            left = {person: face for person, face in photo.taken.items() if face not in free.values()}
+            kept = {p: face for p, face in free.items() if left.get(p, face) == face}
+            if len(kept) == len(free):
+                break
+            free = kept
+        for face in free.values():
+            word = _word(self._said, face)
+            if word is not None and photo.taken.get(word.person) == face:
+                del photo.taken[word.person]
 
     def _is_only_face(self, photo: _Photo, claim: _Claim) -> bool:
         """Settle a claim for a whole photo of which there is no doubt; return whether it is settled."""
@@ -296,20 +311,25 @@ class Claims:
         return self._planned.get(face, None if word is None else word.person)
 
     def _in_the_way(self, photo: _Photo, person: int, group: tuple[int, ...]) -> str | None:
-        """Return what was said of a face that a person's name would contradict, or None."""
+        """Return what was said of a face, or of its photo, that a person's name would contradict, or None."""
         for face in group:
-            word, who = _word(self._said, face), self._who(face)
-            firm = face in self._planned or not self._replace or (word is not None and word.source is Source.USER)
-            if who is not None and who != person and firm:
-                return self._names[who]
-        if any(face in self._ignored for face in group):
-            return f"ignored ({self._ignored[group[0]].value})"
-        if any((face, person) in self._refused for face in group):
-            return f"not {self._names[person]}"
+            here = self._stands(face, person)
+            if here is not None:
+                return here
         there = photo.taken.get(person)
         if there is not None and there not in group and photo.digest not in self._mirrors:
             return f"{self._names[person]} is f{there} in this photo"
         return None
+
+    def _stands(self, face: int, person: int) -> str | None:
+        """Return what was said of a face that a person's name would contradict, or None."""
+        word, who = _word(self._said, face), self._who(face)
+        firm = face in self._planned or not self._replace or (word is not None and word.source is Source.USER)
+        if who is not None and who != person and firm:
+            return self._names[who]
+        if face in self._ignored:
+            return f"ignored ({self._ignored[face].value})"
+        return f"not {self._names[person]}" if (face, person) in self._refused else None
 
     def _settle_or_keep(self, photo: _Photo, claim: _Claim, reason: str) -> None:
         """Keep a claim without a face, unless the person is in the photo already."""
