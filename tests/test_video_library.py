@@ -137,3 +137,9 @@ def test_a_backup_puts_names_on_the_right_frames(library, library_folder, tmp_pa
         third.photos.add([clip, photo])
         restore(third, tmp_path / "again.json")
         assert names(third) == {0: "Ann", 1: "Ann", 3: "Ben"}
+
+
+def test_show_says_when(library, run_cli):
+    assert "/clip.mp4 at 0:02" in run_cli("show", "f1").out
+    (row,) = run_cli("show", "f1", "--json").json
+    assert (row["time"], row["track"]) == (2.5, 0)

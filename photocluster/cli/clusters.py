@@ -12,6 +12,7 @@ from photocluster.cli.console import (
     count,
     distance_text,
     json_option,
+    moment_text,
     note,
     open_library,
     printable,

@@ -122,3 +122,11 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 def distance_text(distance: float | None) -> str:
     """Return a distance with three digits."""
     return "" if distance is None else f"{distance:.3f}"
+
+
+def moment_text(time: float | None) -> str:
+    """Return " at 1:05" for the 65th second of a video, nothing for a photo."""
+    if time is None:
+        return ""
+    minutes, seconds = divmod(int(time), 60)
+    return f" at {minutes}:{seconds:02}"

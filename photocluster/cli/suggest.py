@@ -11,6 +11,7 @@ from photocluster.cli.console import (
     count,
     distance_text,
     json_option,
+    moment_text,
     note,
     open_library,
     printable,
@@ -214,7 +215,7 @@ def _show(library: Library, suggestion: Suggestion, protocol: Protocol) -> None:
         for row in rows:
             box = row.detection.box
             place = f"{box.x0:.0f},{box.y0:.0f} to {box.x1:.0f},{box.y1:.0f}"
-            click.echo(f"  {title:5} f{row.face}  {printable(row.path)}  at {place}")
+            click.echo(f"  {title:5} f{row.face}  {printable(row.path)}{moment_text(row.time)}  at {place}")
 
 
 def _crop(row: FaceRow) -> bytes | None:
