@@ -45,7 +45,7 @@ async function open() {
     else link.removeAttribute("aria-current");
   }
   page = null;
-  const place = h("div", { class: "page" });
+  const place = h("div", { class: "page", data: { address: location.hash } });
   try {
     const made = await wanted(place, rest.map(decodeURIComponent), progress, new URLSearchParams(query ?? ""));
     if (mine !== turn) return;
