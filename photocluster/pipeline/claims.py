@@ -268,7 +268,8 @@ class Claims:
         refused = {
             (i, p) for i, group in enumerate(free) for p in persons for face in group if (face, p) in self._refused
         }
-        return Choice(persons, free, frozenset(refused))
+        filmed = any(row.track is not None for row in photo.rows)
+        return Choice(persons, free, frozenset(refused), filmed)
 
     def _is_free(self, face: int) -> bool:
         return _word(self._said, face) is None and face not in self._planned and face not in self._ignored
@@ -369,7 +370,8 @@ class Claims:
             return
         gallery = Gallery(self._library.embeddings(), self._known())
         for given in taken_whole:
-            distance = gallery.outlier(given.face, self._planned[given.face])
+            person = self._who(given.face)
+            distance = None if person is None else gallery.outlier(given.face, person)
             if distance is not None and distance > VERIFICATION_THRESHOLD:
                 self.doubts.append(Doubt(given.face, given.person, given.path, distance))
 

@@ -67,12 +67,14 @@ class Choice:
     """A photo with persons who should be in it, and the faces that they may be.
 
     `faces` are without a name: each a group of rows that is one face (the frames of a track), or just one row.
-    `refused` holds (index of the face, person) of what the user said not to be.
+    `refused` holds (index of the face, person) of what the user said not to be. In a film a person may be several of
+    the faces: the tracker loses people.
     """
 
     persons: tuple[int, ...]
     faces: tuple[tuple[int, ...], ...]
     refused: frozenset[tuple[int, int]] = frozenset()
+    filmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ class Gallery:
         for column, person in enumerate(known):
             face = int(own[:, column].argmin())
             distance = float(own[face, column])
-            others = np.concatenate([np.delete(own[:, column], face), np.delete(own[face], column)])
+            rivals = np.delete(own[:, column], face) if not choice.filmed else np.empty(0)
+            others = np.concatenate([rivals, np.delete(own[face], column)])
             sure = distance <= VERIFICATION_THRESHOLD and distance <= nearest[face] + 1e-6
             if sure and (others >= distance + MARGIN).all():
                 fits.append(Fit(number, person, face, distance))
