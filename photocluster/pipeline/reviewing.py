@@ -279,6 +279,8 @@ _SENTENCES = {
     "redo": "Did decision {event} again",
     "restore": "Restored a backup",
     "carry": "Names went over to the new version of an edited photo",
+    "import": "Took in names that other programs gave",
+    "place": "Names that had waited for a face found it",
 }
 
 _MOST_LISTED = 4
