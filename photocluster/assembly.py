@@ -25,7 +25,19 @@ from photocluster.constraints import BoolArray
 from photocluster.graph import MANY_NEW, NeighbourGraph, nearest_among, neighbour_graph, spanning_tree
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import Background, background, ratio
-from photocluster.merging import BLOCK, Affinity, Groups, ScoreArray, agglomerate, attach, unique_pairs, unit, unite
+from photocluster.merging import (
+    BLOCK,
+    Affinity,
+    Groups,
+    ScoreArray,
+    agglomerate,
+    attach,
+    keys_of,
+    pairs_of,
+    unique_pairs,
+    unit,
+    unite,
+)
 from photocluster.records import FloatArray, IntArray
 
 TREE_MIN_CLUSTER_SIZE = 5
@@ -129,7 +141,9 @@ def assemble(
     found = _compared_anew(groups.sums, graph, labels, strong)
     tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong, found)
 
-    pairs = unique_pairs(np.concatenate([_neighbours(graph, labels), found.pairs()]))
+    pairs = _neighbours(graph, labels)
+    if len(found.points):
+        pairs = unique_pairs(np.concatenate([pairs, found.pairs()]))
     bold = strong[pairs[:, 0]] & strong[pairs[:, 1]]
     timid = pairs[strong[pairs[:, 0]] != strong[pairs[:, 1]]]
     state = _State(groups, labels, pairs if bold.all() else pairs[bold])
@@ -154,14 +168,15 @@ def assemble(
 def _neighbours(graph: NeighbourGraph, labels: IntArray) -> IntArray:
     """Return the pairs (m, 2) of points whose faces are neighbours, each once."""
     n, k = graph.indices.shape
-    pairs = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, n, 8 * BLOCK):  # in blocks, to spare memory
-        indices = graph.indices[start : start + 8 * BLOCK]
+    keys = [np.empty(0, dtype=np.int64)]
+    for start in range(0, n, BLOCK):  # in blocks, to spare memory
+        indices = graph.indices[start : start + BLOCK]
         both = np.stack([np.repeat(labels[start : start + len(indices)], k), labels[indices.ravel()]], axis=1)
-        pairs.append(unique_pairs(both[indices.ravel() >= 0]))
-    every = np.concatenate(pairs)
-    pairs.clear()
-    return unique_pairs(every)
+        keys.append(keys_of(both[indices.ravel() >= 0]))
+    every = np.concatenate(keys)
+    keys.clear()
+    every.sort()
+    return pairs_of(every)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

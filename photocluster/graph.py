@@ -169,12 +169,15 @@ def nearest_among(X: FloatArray, rows: NDArray[np.int64], among: NDArray[np.int6
     A graph of m points that names its neighbours by row of `X`; index -1 and distance inf where there is none.
     """
     k = min(k, len(among))
-    if len(rows) * len(among) <= SMALL**2:
+    if max(len(rows), len(among)) <= SMALL:
         return _dense_among(X, rows, among, k)
     indices = np.full((len(rows), k), -1, np.int32)
     squares = np.full((len(rows), k), np.inf, np.float32)
+    if not len(rows):
+        return NeighbourGraph(indices, squares, exact=True)
     names = rows.astype(np.int32), among.astype(np.int32)
-    norms = squared_norms(np.asarray(X[rows])), squared_norms(np.asarray(X[among]))
+    every = squared_norms(X)
+    norms = every[rows], every[among]
 
     def task(start: int) -> Task:
         def work(_thread: int, stop: Event) -> None:
@@ -310,6 +313,16 @@ def _graph_edges(graph: NeighbourGraph, core: FloatArray) -> tuple[IndexArray, F
     return np.column_stack([np.minimum(a, b), np.maximum(a, b)]), weights[keep]
 
 
+def _sorted_edges(edges: IndexArray, weights: FloatArray) -> NDArray[np.int64]:
+    """Return the order of rising weights (>= 0), equal ones by their points: as `lexsort`, in a fifth of the time."""
+    by_points = np.argsort(edges[:, 0].astype(np.int64) << 32 | edges[:, 1])
+    # Floats that are not negative sort as their bits do.
+    keys = weights[by_points].view(np.uint32).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    return np.asarray(by_points[(keys & np.uint64(0xFFFFFFFF)).astype(np.int64)])
+
+
 class _Forest:
     """The minimum spanning forest of the edges seen so far."""
 
@@ -327,7 +340,7 @@ class _Forest:
 
     def _keep(self, edges: IndexArray, weights: FloatArray) -> None:
         n = len(self.X)
-        order = np.lexsort((edges[:, 1], edges[:, 0], weights))
+        order = _sorted_edges(edges, weights)
         kept, children, sizes = (np.empty(shape, np.int32) for shape in (n - 1, (n - 1, 2), n - 1))
         self.following, self.joint = np.empty(n, np.int32), np.empty(n, np.int32)
         link = _kernels.compiled(_kernels.link)

@@ -10,12 +10,14 @@ gives the same result as joining the best pair of all one at a time, in far fewe
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from photocluster._kernels import compiled
+from photocluster._tiles import Task, run
 from photocluster.constraints import BoolArray, Constraints
 from photocluster.graph import SMALL
 from photocluster.records import FloatArray, IntArray
@@ -28,6 +30,9 @@ SHIFT = 32
 SLACK = 0.03
 """A join may be made before another of an affinity greater by this much. At 0 the result is that of one join at a
 time."""
+
+PART = 1 << 18
+"""Pairs compared at a time by one of several threads: 30 ms."""
 
 BLOCK = 1 << 15
 """Pairs of groups compared at a time without numba: two blocks of 128 float32 numbers a pair, 32 MB together."""
@@ -58,7 +63,7 @@ class Groups:
         named = np.flatnonzero(constraints.persons >= 0)
         _, first, number = np.unique(constraints.persons[named], return_index=True, return_inverse=True)
         self.links[named] = named[first[number]]
-        self._apart = _keys(self.links[constraints.pairs])
+        self._apart = keys_of(self.links[constraints.pairs])
         self._known: tuple[IntArray, ScoreArray] | None = None
 
     def between(self, pairs: IntArray) -> ScoreArray:
@@ -233,16 +238,26 @@ def _first_places(values: IntArray, chosen: BoolArray) -> IntArray:
 
 def unique_pairs(pairs: IntArray) -> IntArray:
     """Return each pair of two different groups once, the smaller number first, in rising order."""
-    ends = _ends(_keys(pairs))
-    differ = ends[:, 0] != ends[:, 1]
-    return ends if differ.all() else ends[differ]
+    return pairs_of(keys_of(pairs))
 
 
-def _keys(pairs: IntArray) -> IntArray:
+def keys_of(pairs: IntArray) -> IntArray:
+    """Return the pairs as numbers that sort as they do, each once, in rising order."""
     keys = np.minimum(pairs[:, 0], pairs[:, 1]).astype(np.int64)
     keys <<= SHIFT
     keys |= np.maximum(pairs[:, 0], pairs[:, 1])
     keys.sort()
+    return _each_once(keys)
+
+
+def pairs_of(keys: IntArray) -> IntArray:
+    """Return the pairs of sorted keys, each once, without those of a group and itself."""
+    ends = _ends(_each_once(keys))
+    differ = ends[:, 0] != ends[:, 1]
+    return ends if differ.all() else ends[differ]
+
+
+def _each_once(keys: IntArray) -> IntArray:
     new = np.ones(len(keys), dtype=bool)  # numpy's own unique is several times slower
     np.not_equal(keys[1:], keys[:-1], out=new[1:])
     return keys if new.all() else keys[new]
@@ -316,12 +331,25 @@ def _products(vectors: FloatArray, pairs: IntArray) -> ScoreArray:
     """Return (k,) the dot product of the two rows of `vectors` that each pair (k, 2) names."""
     result = np.empty(len(pairs), dtype=np.float64)
     if len(vectors) > SMALL:
-        compiled(_multiply)(vectors, np.ascontiguousarray(pairs), result)
+        pairs = np.ascontiguousarray(pairs)
+        blocks = [slice(start, start + PART) for start in range(0, len(pairs), PART)]
+        if len(blocks) == 1:
+            compiled(_multiply)(vectors, pairs, result)
+        else:
+            run([_product_task(vectors, pairs[block], result[block]) for block in blocks])
         return result
     for i in range(0, len(pairs), BLOCK):
         left, right = pairs[i : i + BLOCK].T
         result[i : i + BLOCK] = np.einsum("ij,ij->i", vectors[left], vectors[right])
     return result
+
+
+def _product_task(vectors: FloatArray, pairs: IntArray, result: ScoreArray) -> Task:
+    def work(_thread: int, stop: Event) -> None:
+        if not stop.is_set():
+            compiled(_multiply)(vectors, pairs, result)
+
+    return work
 
 
 def _multiply(vectors: FloatArray, pairs: IntArray, result: ScoreArray) -> None:
