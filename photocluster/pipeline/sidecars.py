@@ -131,28 +131,30 @@ def tasks(library: Library, paths: Sequence[Path], *, include_propagated: bool) 
     """
     sources = tuple(Source) if include_propagated else (Source.USER, Source.IMPORTED)
     named = library.exchange.named_faces(sources)
-    files = list(library.exchange.files())
-    by_photo = {file.photo: file for file in files if file.photo is not None}
     once = {entry["media"] for entry in library.exchange.written().values()}
-    for file in _below(files, paths):
-        people = _people(file, named, by_photo)
-        if people or os.fsdecode(file.path) in once:
-            yield Task(file, tuple(people), None if _is_video(file) else _frame(file))
-
-
-def _below(files: Iterable[PhotoFile], paths: Sequence[Path]) -> Iterator[PhotoFile]:
-    """Yield the files at or below some paths."""
     roots = {os.path.abspath(path): path for path in paths}  # noqa: PTH100 - resolve() would follow links
     met: set[str] = set()
-    for file in files:
-        here = os.fspath(file.path)
-        above = [root for root in roots if here == root or here.startswith(root.rstrip(os.sep) + os.sep)]
+    files: list[PhotoFile] = []
+    by_photo: dict[int, PhotoFile] = {}
+    for file in library.exchange.files():
+        if file.photo in named:
+            by_photo[file.photo] = file
+        above = _above(file.path, roots)
         met.update(above)
-        if above or not roots:
-            yield file
+        if (above or not roots) and (file.photo in named or file.shown_by in named or os.fsdecode(file.path) in once):
+            files.append(file)
     for root, given in roots.items():
         if root not in met:
             raise UsageError(f"{given} holds no photo of this library. Add it first with: photocluster scan {given}")
+    for file in files:
+        people = _people(file, named, by_photo)
+        yield Task(file, tuple(people), None if _is_video(file) else _frame(file))
+
+
+def _above(path: Path, roots: Iterable[str]) -> list[str]:
+    """Return those of some paths that a file is, or lies below."""
+    here = os.fspath(path)
+    return [root for root in roots if here == root or here.startswith(root.rstrip(os.sep) + os.sep)]
 
 
 def _people(

@@ -14,6 +14,7 @@ from photocluster.errors import StoreError
 from photocluster.records import Box, PhotoFacts, Source
 from photocluster.store.database import Database
 from photocluster.store.faces import LIVE
+from photocluster.store.pictures import forget_pictures
 
 _HASHES = (
     ("mirror", "photo"),
@@ -158,6 +159,7 @@ class Exchange:
                 "UPDATE file SET size = ?, mtime_ns = ? WHERE path = ?",
                 [(size, mtime_ns, os.fsencode(path)) for path, (size, mtime_ns) in files.items()],
             )
+        forget_pictures(self._database.folder, [old])
 
     def former_hashes(self) -> dict[str, str]:
         """Return hash -> hash of the same photo now, of photos into which names were written."""
