@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scan_benchmark
 from numpy.typing import NDArray
 from synthetic_album import synthetic_album
 
@@ -195,6 +196,7 @@ def parse() -> argparse.Namespace:
     cluster.add_argument("--only", choices=SUBJECTS, help="this subject in place of photocluster")
     cluster.add_argument("--cold", action="store_true", help="compile within the measured time")
     cluster.add_argument("--json", action="store_true")
+    scan_benchmark.add_parser(commands)
     subject = commands.add_parser("_subject", help="(internal) one subject in this process")
     subject.add_argument("name", choices=SUBJECTS)
     subject.add_argument("matrix", type=Path)
@@ -208,6 +210,11 @@ def main() -> None:
     arguments = parse()
     if arguments.command == "_subject":
         run_subject(arguments.name, arguments.matrix, arguments.labels, cold=arguments.cold)
+        return
+    if arguments.command == "scan":
+        rows = scan_benchmark.scan_benchmark(arguments)
+        if arguments.json:
+            print(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1))
         return
     rows = cluster_benchmark(arguments)
     slope = exponent(rows, 100_000)

@@ -11,6 +11,7 @@ import numpy as np
 from making import FakeAnalyser
 
 from photocluster import photos
+from photocluster.pipeline import worker
 
 CRASHES, ABORTS, IS_KILLED, EXITS, HANGS, EATS_MEMORY, DAMAGES, PRINTS = range(31, 39)
 """Persons of `making.picture` that make trouble when they are seen."""
@@ -73,3 +74,11 @@ class DoesNotStart(FakeAnalyser):
 
     def __init__(self, **_) -> None:
         os._exit(3)
+
+
+class Forgetful(FakeAnalyser):
+    """Keeps more memory than a worker may, after each photo."""
+
+    def __init__(self, *, mirror: bool = True) -> None:
+        super().__init__(mirror=mirror)
+        worker.MAX_RESIDENT = 1

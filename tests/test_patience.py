@@ -28,7 +28,7 @@ from photocluster.patience import Patience
 from photocluster.pipeline import crew, scanning
 from photocluster.pipeline.naming import label
 from photocluster.pipeline.scanning import ScanOptions, ScanReport
-from photocluster.store import FileState, Library
+from photocluster.store import FileState, Library, ScannedFile
 from photocluster.walking import FoundFile, WalkProblem, walk
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
@@ -52,6 +52,20 @@ def scan(library_folder, album, monkeypatch):
         return scanning.scan(library_folder, roots or [album], ScanOptions(**options), progress=progress)
 
     return call
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[crew.Worker]:
+    """Return the list of the workers that were started."""
+    workers = []
+    original = crew.Worker.__init__
+
+    def count(self, *arguments):
+        workers.append(self)
+        original(self, *arguments)
+
+    monkeypatch.setattr(crew.Worker, "__init__", count)
+    return workers
 
 
 def found(folder: Path) -> set[str]:
@@ -93,18 +107,10 @@ def test_whatever_a_decoder_does_costs_its_own_file_only(scan, album, library_fo
 
 
 @POSIX
-def test_a_crash_costs_its_own_file_and_is_tried_again_only_when_asked(scan, album, run_cli, monkeypatch):
+def test_a_crash_costs_its_own_file_and_is_tried_again_only_when_asked(scan, album, run_cli, started):
     picture(album / "a.png", 1)
     picture(album / "b.png", mischief.CRASHES)
     picture(album / "c.png", 2)
-    started = []
-    original = crew.Worker.__init__
-
-    def count(self, *arguments):
-        started.append(self)
-        original(self, *arguments)
-
-    monkeypatch.setattr(crew.Worker, "__init__", count)
     report = scan(workers=1)
     assert report.failed == [(album / "b.png", "the decoder crashed on it (SIGSEGV)")]
     assert report.photos == 2
@@ -156,6 +162,14 @@ def test_a_disk_that_stops_to_answer_is_left_for_another_scan(scan, album, libra
     report = scan()
     assert (report.photos, report.unchanged, report.skipped) == (8, 1, False)
     assert run_cli("status", "--json").json["pending"] == {"files": 0, "complete": True}
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not say what a process holds")  # noqa: PTH110
+def test_a_worker_that_keeps_memory_is_replaced(scan, album, started):
+    for number in range(3):
+        picture(album / f"{number}.png", 1 + number)
+    assert scan(analyser=mischief.Forgetful, workers=1).photos == 3
+    assert len(started) == 3
 
 
 def test_what_a_worker_prints_is_for_those_who_debug(scan, album, capfd, caplog):
@@ -532,3 +546,31 @@ def test_a_rescan_asks_the_library_once_for_many_files(album, library_folder, sc
         assert [path for path, _ in known] == sorted(path for path, _ in known)
         assert len(known) == 50
         assert {entry.state for _, entry in known} == {FileState.PHOTO}
+
+
+@pytest.mark.slow
+def test_a_rescan_takes_about_as_long_as_to_walk_and_stat(album, library_folder, scan, fake_analyser):
+    """The target is three times, on 100,000 files; here there are 20,000, on a computer that may do other things."""
+    for number in range(100):
+        folder = album / f"{number:03} folder of photos"
+        folder.mkdir()
+        for other in range(200):
+            (folder / f"IMG_{number:04}_{other:04}.txt").write_bytes(b"no photo")
+    scan_times, bare_times = [], []
+    with Library(library_folder, recipe=scanning.recipe(), create=True) as library:
+        files = [
+            ScannedFile(entry.path, entry.size, entry.mtime_ns, FileState.OTHER)
+            for entry in walk([album])
+            if isinstance(entry, FoundFile)
+        ]
+        library.photos.add(files)
+    for _ in range(3):
+        start = time.process_time()
+        for folder, _, names in os.walk(album):
+            for name in names:
+                os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118
+        bare_times.append(time.process_time() - start)
+        start = time.process_time()
+        assert scan(analyser=fake_analyser).unchanged == 20_000
+        scan_times.append(time.process_time() - start)
+    assert min(scan_times) < 4 * min(bare_times)
