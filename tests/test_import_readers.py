@@ -184,10 +184,13 @@ def test_takeout_folder(tmp_path):
     write("gone.jpg.json", {"title": "gone.jpg", "people": [{"name": "Ann"}]})
     write("broken.jpg.json", "{")
     write("odd.json", "[1]")
+    write("deep.json", "[" * 100_000)
+    write("Records.json", " " * (1 << 20) + "{")
     photos, problems = said(read_takeout([tmp_path]))
     assert photos == {"a.jpg": [("Ann", None), ("Zoë", None)]}
     assert sorted((problem.path.name, problem.reason[:12]) for problem in problems) == [
         ("broken.jpg.json", "is no JSON: "),
+        ("deep.json", "is no JSON: "),
         ("gone.jpg.json", "names people"),
     ]
 
@@ -264,6 +267,7 @@ def test_table_of_every_format(tmp_path):
         ("t.json", "{}", "array"),
         ("t.json", "[1]", "each entry"),
         ("t.jsonl", "{", "damaged"),
+        ("t.json", "[" * 100_000, "damaged"),
         ("t.parquet", "x", "damaged"),
         ("t.csv", "a,b\n1,2\n", "no columns"),
     ],

@@ -40,7 +40,7 @@ def read_table(path: Path) -> Iterator[TaggedPhoto | Problem]:
         rows = reader(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise UsageError(f"{path} is damaged, or no {path.suffix} file: {error}") from error
     if not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{path}: each entry must be an object with the columns of a row")

@@ -25,6 +25,9 @@ from typing import Any
 from photocluster.foreign.tags import NameTag, Problem, TaggedPhoto
 from photocluster.walking import WalkProblem, walk
 
+LARGEST = 1 << 20
+"""Bytes of a JSON file that is read: a photo's has one or two thousand, a takeout's other data up to gigabytes."""
+
 KEPT_UNITS = 46
 SUPPLEMENT = ".supplemental-metadata"
 
@@ -40,7 +43,7 @@ def read_takeout(roots: Sequence[Path]) -> Iterator[TaggedPhoto | Problem]:
     for found in walk(roots):
         if isinstance(found, WalkProblem):
             yield Problem(found.path, found.reason)
-        else:
+        elif found.size <= LARGEST or found.path.suffix.lower() != ".json":
             folders[found.path.parent].append(found.path.name)
     for folder, names in folders.items():
         yield from _folder(folder, names)
@@ -54,7 +57,7 @@ def _folder(folder: Path, names: list[str]) -> Iterator[TaggedPhoto | Problem]:
                 content = json.loads((folder / name).read_bytes())
             except OSError as error:
                 yield Problem(folder / name, f"cannot be read: {error.strerror}")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield Problem(folder / name, f"is no JSON: {error}")
             else:
                 contents[name] = content if isinstance(content, dict) else {}
