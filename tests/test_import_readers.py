@@ -199,7 +199,15 @@ def test_takeout_folder(tmp_path):
 
 
 def test_folders(tmp_path):
-    for path in ("Ann/a.jpg", "Ben_Affleck/2019/b.jpg", "_group/c.jpg", ".hidden/d.jpg", "e.jpg", "Zoë/.x/f.jpg"):
+    for path in (
+        "Ann/a.jpg",
+        "Ben_Affleck/2019/b.jpg",
+        "_group/c.jpg",
+        ".hidden/d.jpg",
+        "e.jpg",
+        "Zoë/.x/f.jpg",
+        "2019-07/g.jpg",
+    ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
     photos, problems = said(read_folders(tmp_path))

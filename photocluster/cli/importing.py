@@ -102,8 +102,8 @@ def picasa(
 def folders(ctx: click.Context, path: str, *, centred: bool, replace: bool, dry_run: bool, as_json: bool) -> int:
     """Read the names off folders: PATH holds a folder for each person, with photos in it and in folders below.
 
-    An underscore stands for a space (Ben_Affleck). Folders that begin with "_" or "." are not people. A photo of
-    several people may lie in the folders of all of them.
+    An underscore stands for a space (Ben_Affleck). Folders that begin with "_" or ".", or hold no letter (2019-07), are
+    not people. A photo of several people may lie in the folders of all of them.
 
     \b
     Example: photocluster import folders ~/lfw --centred
