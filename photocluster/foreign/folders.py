@@ -12,8 +12,8 @@ from photocluster.walking import WalkProblem, walk
 def read_folders(root: Path, *, centred: bool = False) -> Iterator[TaggedPhoto | Problem]:
     """Yield every file below the folders in `root`, each with the name of the folder right below `root` that holds it.
 
-    Files that lie in `root` itself, hidden folders, and those whose name begins with "_" or holds no letter (a date) are
-    nobody's. An underscore in a folder's name stands for a space, as in ``Ben_Affleck``.
+    Files that lie in `root` itself, hidden folders, and those whose name begins with "_" or holds no letter (a date)
+    are nobody's. An underscore in a folder's name stands for a space, as in ``Ben_Affleck``.
 
     Parameters
     ----------
