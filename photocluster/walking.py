@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from photocluster.patience import Patience
 
@@ -252,6 +252,9 @@ def _entry(entry: os.DirEntry[str]) -> _Entry | None:
 _SEPARATOR = os.fsencode(os.sep)
 
 
+E = TypeVar("E", "os.DirEntry[str]", "_Named")
+
+
 class _Rules:
     """Which entries of a folder are walked."""
 
@@ -262,7 +265,7 @@ class _Rules:
         self.hidden_in = [(_matcher([parent]), _matcher([name])) for parent, _, name in patterns if parent]
         self.excluded = _matcher(pattern.rstrip("/") for pattern in exclude)
 
-    def taken(self, entries: list[os.DirEntry[str]], folder: str, root: str) -> list[os.DirEntry[str]]:
+    def taken(self, entries: list[E], folder: str, root: str) -> list[E]:
         """Return the entries that are not hidden, excluded or named themselves; `folder` ends in a separator."""
         hidden, named = self.hidden.match, self.named
         entries = [entry for entry in entries if entry.path not in named and not hidden(entry.name)]
@@ -276,6 +279,26 @@ class _Rules:
             below = folder[start:].replace(os.sep, "/")
             entries = [entry for entry in entries if not match(entry.name) and not match(below + entry.name)]
         return entries
+
+
+class _Named(NamedTuple):
+    """What `_Rules` ask of an entry of a folder."""
+
+    name: str
+    path: str
+
+
+def is_left_out(path: Path, root: Path, *, exclude: Sequence[str] = (), hidden: bool = False) -> bool:
+    """Whether a walk of `root`, with these options, would pass over what is at `path` below it."""
+    rules = _Rules(set(), exclude, hidden=hidden)
+    folder = str(root)
+    for name in path.relative_to(root).parts:
+        below = os.path.join(folder, name)  # noqa: PTH118
+        entries = rules.taken([_Named(name, below)], os.path.join(folder, ""), str(root))  # noqa: PTH118
+        if not entries or (folder != str(root) and os.path.exists(os.path.join(folder, NO_MEDIA))):  # noqa: PTH110,PTH118
+            return True
+        folder = below
+    return False
 
 
 _NOTHING = "(?!)"

@@ -16,6 +16,7 @@ from photocluster.errors import PhotoclusterError
 
 COMMANDS = {
     "scan": ("scan", "Find the faces in photos below folders."),
+    "watch": ("watch", "Scan folders, and then what changes in them."),
     "cluster": ("clusters", "Group the faces into people."),
     "clusters": ("clusters", "List the clusters of the last run."),
     "show": ("clusters", "List the faces of a cluster or a person."),

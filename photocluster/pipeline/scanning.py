@@ -25,7 +25,7 @@ from photocluster.pipeline.importing import place_kept
 from photocluster.pipeline.matching import KnownFiles, exists, lies_below
 from photocluster.pipeline.moments import HeldBack, Rank
 from photocluster.pipeline.recognition import PropagationReport, propagate
-from photocluster.pipeline.vanishing import away, left_behind, mount_points, vanished
+from photocluster.pipeline.vanishing import away, left_behind, mount_points, really_gone, vanished
 from photocluster.pipeline.working import Worked, WorkOptions
 from photocluster.store import FileState, KnownFile, Library, Pending, ScannedFile
 from photocluster.video import INTERVAL
@@ -125,9 +125,23 @@ def scan(
     roots: Sequence[Path],
     options: ScanOptions | None = None,
     *,
+    gone: Sequence[Path] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> ScanReport:
     """Bring the library in `folder` up to date with the files below `roots`, and return what was done.
+
+    Parameters
+    ----------
+    folder
+        The library.
+    roots
+        Folders and files.
+    options
+        How to scan.
+    gone
+        Files and folders, outside the roots, that are said to have vanished: those that have are marked missing.
+    progress
+        Called now and then.
 
     Raises
     ------
@@ -142,12 +156,12 @@ def scan(
     """
     options = options or ScanOptions()
     patience = Patience(options.timeout)
-    if not any(exists(root, patience) for root in roots):
+    if not gone and not any(exists(root, patience) for root in roots):
         names = ", ".join(map(str, roots))
         raise UsageError(f"there is no folder or file {names}; check the path, or mount the disk")
     absolute = [Path(os.path.abspath(root)) for root in roots]  # noqa: PTH100  resolve() would follow links
     with Library(folder, recipe=recipe(mirror=options.mirror), create=True) as library:
-        report = _Scan(library, absolute, options, patience, progress or _silent).run()
+        report = _Scan(library, absolute, options, patience, progress or _silent).run(gone)
     patience.close()
     return report
 
@@ -189,9 +203,10 @@ class _Scan:
         self.found = self.done = 0
         self.walked = False
 
-    def run(self) -> ScanReport:
+    def run(self, gone: Sequence[Path]) -> ScanReport:
         """Read what is to be read, then draw the conclusions."""
         try:
+            self.library.photos.mark_missing(really_gone(self.library, gone))
             self._read(self.roots)
             self._settle()
         except KeyboardInterrupt:

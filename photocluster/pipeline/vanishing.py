@@ -33,8 +33,8 @@ def away(library: Library, roots: Sequence[Path], seen: set[int]) -> dict[Path, 
 
 
 def mount_points(roots: Sequence[Path]) -> dict[str, str]:
-    """Return root -> the mount point that holds it, for the roots that are there."""
-    return {str(root): _mount_point(root) for root in roots if _is_there(root)}
+    """Return root -> the mount point that holds it, for the roots that are folders and there."""
+    return {str(root): _mount_point(root) for root in roots if root.is_dir()}
 
 
 def _mount_point(root: Path) -> str:
@@ -60,6 +60,11 @@ def vanished(unseen: Sequence[tuple[int, Path]], roots: Sequence[Path], hung: Se
             for root in here
         )
     ]
+
+
+def really_gone(library: Library, paths: Sequence[Path]) -> list[int]:
+    """Return the ids of the known files at or below `paths` that are gone."""
+    return [file_id for path in paths for file_id, file in library.photos.below(path) if _is_gone(file)]
 
 
 def left_behind(library: Library, hashes: Sequence[str], patience: Patience) -> list[int]:

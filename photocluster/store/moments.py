@@ -82,6 +82,20 @@ class FileOfMoment:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """A file that came, or changed.
+
+    `photo` is the id of its photo, None where another photo shows its moment; `new`: that photo was not known before;
+    `edited`: it replaced an earlier version.
+    """
+
+    path: Path
+    photo: int | None
+    new: bool
+    edited: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """A file that is there and the photo that it holds.
 
@@ -160,6 +174,19 @@ class Moments:
         """Return face -> overall quality, 0..1."""
         query = "SELECT id, quality FROM face WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._database.execute(query, (json.dumps(list(faces)),)).fetchall())
+
+    def arrived(self, file: int, photo: int) -> list[Arrived]:
+        """Return the files that came, or got another content, after the newest file and photo of then, by path."""
+        query = """
+            SELECT file.path, photo.id, photo.id > :photo, EXISTS (SELECT 1 FROM photo AS old WHERE
+                old.replaced_by = photo.id) FROM file LEFT JOIN photo ON photo.id = file.photo
+            WHERE NOT missing AND (file.id > :file OR photo.id > :photo)
+                AND (file.photo IS NOT NULL OR file.shown_by IS NOT NULL) ORDER BY file.path
+        """
+        found = self._database.execute(query, {"file": file, "photo": photo})
+        return [
+            Arrived(Path(os.fsdecode(path)), number, bool(new), bool(edited)) for path, number, new, edited in found
+        ]
 
     def copied(self) -> list[int]:
         """Return the photos, by id, that several files hold."""
