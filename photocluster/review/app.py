@@ -160,6 +160,7 @@ class _Pages:
                 "current_open": current,
                 "progress": queue.progress,
                 "working": queue.working,
+                "trouble": queue.trouble,
                 "number": number,
             }
         )

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from photocluster.errors import Outdated
+from photocluster.errors import Outdated, PhotoclusterError
 from photocluster.pipeline.reviewing import still_open
 from photocluster.review.changes import Changes
 from photocluster.review.desk import Desk
@@ -40,6 +40,8 @@ class Queue:
         The fields of `reviewing.Progress`, or None before the first were made.
     working
         Whether new ones are being made.
+    trouble
+        Why none could be made, or None.
     """
 
     def __init__(self, folder: Path, desk: Desk, changes: Changes) -> None:
@@ -51,6 +53,7 @@ class Queue:
         self.questions: list[dict[str, Any]] = []
         self.progress: dict[str, Any] | None = None
         self.working = True
+        self.trouble: str | None = None
 
     async def run(self) -> None:
         """Make questions whenever something changed, until cancelled."""
@@ -64,8 +67,10 @@ class Queue:
                 made = await self._made()
                 self._take(made)
                 await self._drop_answered()
-            except (OSError, ValueError, RuntimeError) as error:
+                self.trouble = None
+            except (OSError, ValueError, RuntimeError, PhotoclusterError) as error:
                 log.warning("no questions could be made: %s", error)
+                self.trouble = f"no questions could be made: {error}"
             self.working = self._stale.is_set()
             self._changes.tell()
             await asyncio.sleep(max(REST, time.monotonic() - began))
@@ -117,7 +122,8 @@ class Queue:
                 await process.wait()
             raise
         if process.returncode:
-            raise RuntimeError(err.decode(errors="replace").strip()[-500:] or f"it ended with {process.returncode}")
+            lines = err.decode(errors="replace").strip().splitlines()
+            raise RuntimeError(lines[-1] if lines else f"the process ended with {process.returncode}")
         made: dict[str, Any] = json.loads(out)
         return made
 

@@ -193,7 +193,8 @@ export async function queuePage(main, _args, onprogress) {
   async function refresh() {
     const state = await get(`/api/queue?current=${current?.id ?? ""}`);
     onprogress(state.progress);
-    working = state.working;
+    working = state.working && !state.trouble;
+    if (state.trouble) warn(sentence(state.trouble));
     const shown = current ? keyOf(current) : null;
     list = state.questions.filter((question) => question.faces.length && keyOf(question) !== shown && !answered.has(keyOf(question)));
     if (!current) next();
