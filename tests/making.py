@@ -92,8 +92,8 @@ class FakeAnalyser:
     analysed: ClassVar[int] = 0
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, *, mirror: bool = True) -> None:
-        self.mirror = mirror
+    def __init__(self, *, mirror: bool = True, device: str = "auto") -> None:
+        self.mirror, self.device = mirror, device
 
     @property
     def of_frames(self) -> FakeAnalyser:

@@ -15,7 +15,8 @@ from PIL import Image
 import model_conversion
 from photocluster import models
 from photocluster.alignment import align
-from photocluster.errors import ModelError
+from photocluster.errors import MissingDependency, ModelError, UsageError
+from photocluster.quality import pose
 
 rng = np.random.default_rng(7)
 
@@ -131,6 +132,64 @@ def test_a_damaged_model_is_a_clear_error(tmp_path):
         models._session(path)
 
 
+# -- devices ----------------------------------------------------------------------------------------------------------
+
+
+def test_devices_are_those_of_the_command_line():
+    from photocluster.cli import console
+
+    assert models.DEVICES == console.DEVICES
+
+
+def test_a_device_is_a_list_of_providers(monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", models._CPU])
+    assert models.providers("auto") == models.providers("cpu") == (models._CPU,)
+    for device, package in (("cuda", "onnxruntime-gpu"), ("openvino", "onnxruntime-openvino"), ("coreml", "macOS")):
+        with pytest.raises(MissingDependency, match=rf"--device {device}: .* only Azure.*{package}.* --device cpu"):
+            models.providers(device)
+    with pytest.raises(UsageError, match="no device 'tpu'; choose from auto, cpu"):
+        models.providers("tpu")
+    everything = [*models.PROVIDERS.values(), models._CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: everything)
+    assert models.providers("auto") == ("CUDAExecutionProvider", models._CPU)
+    assert models.providers("cpu") == (models._CPU,)
+    assert models.providers("coreml") == ("CoreMLExecutionProvider", models._CPU)
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_device_that_does_not_start_is_an_error_where_it_was_asked_for(monkeypatch, raises):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession
+
+    def start(path, options, providers):
+        if raises and len(providers) > 1:
+            raise RuntimeError("libcudnn.so.9: cannot open shared object file")
+        return session(path, options, providers=[models._CPU])  # as onnxruntime does where CUDA does not start
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", models._CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", start)
+    assert models.Detector(device="auto")._session.get_providers() == [models._CPU]
+    with pytest.raises(MissingDependency, match=r"--device cuda does not start.*driver.*--device cpu"):
+        models.Embedder(device="cuda")
+
+
+def test_the_command_line_says_what_to_install(run_cli, monkeypatch, tmp_path):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [models._CPU])
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    asked = run_cli("compare", tmp_path / "a.png", tmp_path / "a.png", "--device", "cuda")
+    assert (asked.code, "pip install 'onnxruntime-gpu" in asked.err) == (1, True)
+    monkeypatch.setenv("PHOTOCLUSTER_DEVICE", "openvino")
+    assert "onnxruntime-openvino" in run_cli("compare", tmp_path / "a.png", tmp_path / "a.png").err
+    assert run_cli("compare", tmp_path / "a.png", tmp_path / "a.png", "--device", "tpu").code == 2
+    monkeypatch.setenv("PHOTOCLUSTER_DEVICE", "cpu")
+    assert "no face found" in run_cli("compare", tmp_path / "a.png", tmp_path / "a.png").err
+
+
 # -- the detector -----------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +236,36 @@ def test_faces_of_twenty_pixels_in_twelve_megapixels(detector, six):
     faces = detector.detect(np.asarray(canvas))
     assert len(faces) == 6
     assert all(14 < face.box.height < 28 for face in faces)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_faces_on_their_side_and_upside_down(detector, embedder, quarters):
+    """Alone in the photo, and taken for upright ones with their eyes where the mouth is: the same face comes out."""
+    upright = package_photo("skimage", "data/astronaut.png")
+    (face,) = detector.detect(upright)
+    (expected,), _ = embedder.embed(align(upright, face.landmarks)[None])
+    for width in (512, 1400):
+        height = round(512 * width / 512)
+        resized = np.asarray(Image.fromarray(upright).resize((width, height)))
+        turned = np.ascontiguousarray(np.rot90(resized, quarters))
+        (found,) = detector.detect(turned, scale=width / 512)
+        left, top, right, bottom = face.box.x0, face.box.y0, face.box.x1, face.box.y1
+        corners = {1: (top, 512 - right, bottom, 512 - left), 2: (512 - right, 512 - bottom, 512 - left, 512 - top),
+                   3: (512 - bottom, left, 512 - top, right)}  # fmt: skip
+        assert found.box.iou(models.Box(*corners[quarters])) > 0.7
+        assert round(pose(found.landmarks)[2] / 90) % 4 == -quarters % 4
+        (embedding,), _ = embedder.embed(align(turned, found.landmarks * np.float32(width / 512))[None])
+        assert np.linalg.norm(embedding - expected) < 0.5
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_turning_back(quarters):
+    picture = np.zeros((30, 50), np.uint8)
+    picture[7, 11] = 1
+    ((y, x),) = np.argwhere(np.rot90(picture, quarters))
+    row = np.array([[x, y, x + 1, y + 1, *(x + 0.5, y + 0.5) * 5, 0.9]], dtype=np.float32)
+    back = models._turned_back(row, quarters, picture.shape)
+    assert back.tolist() == [[11, 7, 12, 8, *(11.5, 7.5) * 5, pytest.approx(0.9)]]
 
 
 def test_no_face_no_detection(detector):

@@ -24,6 +24,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
+DEVICES = ("auto", "cpu", "cuda", "coreml", "openvino")
+"""Those of `models.DEVICES`, which --help must not wait for."""
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="auto",
+    show_default=True,
+    envvar="PHOTOCLUSTER_DEVICE",
+    help="What the models run on; auto is CUDA where it is installed (environment: PHOTOCLUSTER_DEVICE).",
+)
+
 
 def default_library_folder() -> Path:
     """Return the library's place in the user's data folder."""

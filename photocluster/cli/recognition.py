@@ -11,6 +11,7 @@ import click
 
 from photocluster.cli.console import (
     count,
+    device_option,
     distance_text,
     json_option,
     library_folder,
@@ -133,9 +134,10 @@ def why(ctx: click.Context, face: str, *, comparing: Comparing, as_json: bool) -
 @click.command()
 @click.argument("photo", type=click.Path())
 @_comparing
+@device_option
 @json_option
 @click.pass_context
-def identify(ctx: click.Context, photo: str, *, comparing: Comparing, as_json: bool) -> None:
+def identify(ctx: click.Context, photo: str, *, comparing: Comparing, device: str, as_json: bool) -> None:
     """Say who is in a photo, by the names in the library, without adding the photo.
 
     \b
@@ -143,7 +145,7 @@ def identify(ctx: click.Context, photo: str, *, comparing: Comparing, as_json: b
     """  # noqa: D301
     from photocluster.pipeline.recognition import identify_file
 
-    found = identify_file(library_folder(ctx), Path(photo), comparing)
+    found = identify_file(library_folder(ctx), Path(photo), comparing, device=device)
     if as_json:
         write_json(
             [
@@ -191,8 +193,9 @@ def identify(ctx: click.Context, photo: str, *, comparing: Comparing, as_json: b
     show_default=True,
     help="Greatest distance of two faces of one person.",
 )
+@device_option
 @json_option
-def compare(a: str, b: str, *, threshold: float, as_json: bool) -> int:
+def compare(a: str, b: str, *, threshold: float, device: str, as_json: bool) -> int:
     """Say whether two photos show the same person: the distance of their faces, and whether it is within the threshold.
 
     With several faces all pairs are listed, and the nearest pair decides.
@@ -202,7 +205,7 @@ def compare(a: str, b: str, *, threshold: float, as_json: bool) -> int:
     """  # noqa: D301
     from photocluster.pipeline.recognition import compare_files
 
-    result = compare_files(Path(a), Path(b), threshold=threshold)
+    result = compare_files(Path(a), Path(b), threshold=threshold, device=device)
     boxes = [[_box(face) for face in faces] for faces in result.faces]
     if as_json:
         write_json(

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, json_option, library_folder, note, printable, show_table, stderr, write_json
+from photocluster.cli.console import (
+    count,
+    device_option,
+    json_option,
+    library_folder,
+    note,
+    printable,
+    show_table,
+    stderr,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from photocluster.pipeline.recognition import PropagationReport
@@ -55,6 +65,7 @@ MAX_LISTED = 50
     metavar="SECONDS",
     help="Time between the frames of a video that are looked at.",
 )
+@device_option
 @json_option
 @click.pass_context
 def scan(
@@ -71,6 +82,7 @@ def scan(
     mirror: bool,
     video: bool,
     video_interval: float,
+    device: str,
     as_json: bool,
 ) -> int:
     """Find the faces in the photos and videos below PATHs and keep them in the library.
@@ -95,6 +107,7 @@ def scan(
         mirror=mirror,
         video=video,
         video_interval=video_interval,
+        device=device,
     )
     with _progress() as tell:
         report = run(library_folder(ctx), [Path(path).expanduser() for path in paths], options, progress=tell)

@@ -56,17 +56,26 @@ class Analyser:
     ----------
     mirror
         Add the mirror image's embedding.
+    device
+        One of `models.DEVICES`: what the models run on. The recipe does not name it: the models are the same, and the
+        results differ by rounding.
+
+    Raises
+    ------
+    MissingDependency
+        The device is not there; the message says what to install.
     """
 
-    def __init__(self, *, mirror: bool = True) -> None:
-        self.detector = models.Detector()
-        self.embedder = models.Embedder(mirror=mirror)
+    def __init__(self, *, mirror: bool = True, device: str = "auto") -> None:
+        self.device = device
+        self.detector = models.Detector(device=device)
+        self.embedder = models.Embedder(mirror=mirror, device=device)
 
     @cached_property
     def of_frames(self) -> Analyser:
         """The same for frames of videos: without the finest look."""
         other = copy(self)
-        other.detector = models.Detector(sizes=FRAME_SIZES)
+        other.detector = models.Detector(sizes=FRAME_SIZES, device=self.device)
         return other
 
     def read(self, path: Path) -> tuple[DecodedPhoto, list[Face]]:

@@ -216,7 +216,9 @@ class IdentifiedFace:
     second_distance: float | None
 
 
-def identify_file(folder: Path, path: Path, comparing: Comparing | None = None) -> list[IdentifiedFace]:
+def identify_file(
+    folder: Path, path: Path, comparing: Comparing | None = None, *, device: str = "auto"
+) -> list[IdentifiedFace]:
     """Return who is in a photo by the names in the library, best detector score first; nothing is stored.
 
     Raises
@@ -232,7 +234,7 @@ def identify_file(folder: Path, path: Path, comparing: Comparing | None = None) 
         library.require(recipe(mirror=mirror))
         word = read_word(library)
         people = known_people(library, word, comparing)
-    _, faces = Analyser(mirror=mirror).read(path)
+    _, faces = Analyser(mirror=mirror, device=device).read(path)
     if not faces:
         return []
     embeddings = np.stack([face.embedding for face in faces])
@@ -270,7 +272,7 @@ class Comparison:
         return self.pairs[0][2] <= self.threshold if self.pairs else None
 
 
-def compare_files(a: Path, b: Path, *, threshold: float = VERIFICATION_THRESHOLD) -> Comparison:
+def compare_files(a: Path, b: Path, *, threshold: float = VERIFICATION_THRESHOLD, device: str = "auto") -> Comparison:
     """Return the distances between the faces of two photos; needs no library.
 
     Raises
@@ -278,7 +280,7 @@ def compare_files(a: Path, b: Path, *, threshold: float = VERIFICATION_THRESHOLD
     PhotoError
         A file cannot be used.
     """
-    analyser = Analyser()
+    analyser = Analyser(device=device)
     _, faces_a = analyser.read(a)
     _, faces_b = analyser.read(b)
     pairs = [

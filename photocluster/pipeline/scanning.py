@@ -118,6 +118,7 @@ class ScanOptions:
     mirror: bool = True
     video: bool = True
     video_interval: float = INTERVAL
+    device: str = "auto"
 
 
 def scan(
@@ -219,7 +220,7 @@ class _Scan:
 
     def _read(self, roots: Sequence[Path]) -> None:
         """Work on all files that are new or changed; when interrupted, end and store what has begun."""
-        make_analyser = partial(Analyser, mirror=self.options.mirror)
+        make_analyser = partial(Analyser, mirror=self.options.mirror, device=self.options.device)
         work = WorkOptions(video=self.options.video, video_interval=self.options.video_interval, nice=self.options.nice)
         crew = Crew(make_analyser, work, is_known=self.known.__contains__, timeout=self.options.timeout)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="photocluster") as pool, crew:
