@@ -252,6 +252,25 @@ def test_a_jpeg_that_fails_does_not_stand_for_its_raw(scan, album, seen, library
     assert companions(library_folder) == 1
 
 
+def test_another_picture_takes_over_when_the_first_vanishes(scan, album, seen, name):
+    picture(album / "IMG_1.CR2", 1, 2, shade=9)
+    scan()
+    name("IMG_1.CR2", "Ann")
+    picture(album / "IMG_1.HEIC", 1, 2)
+    picture(album / "IMG_1.JPG", 1, 2, shade=5)
+    scan()
+    assert [file for file, _ in seen()] == ["IMG_1.HEIC", "IMG_1.HEIC", "IMG_1.JPG", "IMG_1.JPG"]
+    (album / "IMG_1.HEIC").unlink()
+    scan()
+    assert [file for file, _ in seen()] == [
+        "IMG_1.HEIC",
+        "IMG_1.HEIC",
+        "IMG_1.JPG",
+        "IMG_1.JPG",
+    ]  # the first is missing
+    assert ("IMG_1.HEIC", "Ann") in seen()
+
+
 def test_a_raw_that_failed_before_its_jpeg_came(scan, album):
     (album / "IMG_1.CR2").write_bytes(b"\xff\xd8\xff rubbish")
     assert scan().failed

@@ -124,11 +124,14 @@ class HeldBack:
         return True
 
     def take_left_alone(self) -> None:
-        """Hold back, too, the files that were never worked on and whose partner is gone."""
+        """Hold back, too, the files that were never worked on and whose partner is gone; others may find a new one."""
         for known in self._library.moments.left_alone():
             folder = known.path.parent
             self._folders.add(folder)
-            self._files[folder].setdefault(known.path, FoundFile(os.fsencode(known.path), known.size, known.mtime_ns))
+            if known.photo is None:
+                self._files[folder].setdefault(
+                    known.path, FoundFile(os.fsencode(known.path), known.size, known.mtime_ns)
+                )
 
     def due(self, rank: Rank) -> Iterator[FoundFile]:
         """Yield the files of a rank, with their partners; when all of lower ranks are stored."""
@@ -158,10 +161,10 @@ class HeldBack:
                 yield _with(FoundFile(os.fsencode(path), old.size, old.mtime_ns), partner, was)
 
     def _asks(self, known: FileOfMoment, partner: FileOfMoment) -> bool:
-        """Whether it is to be found out if a photo that has just come shows the moment of a file that was there."""
+        """Whether it is to be found out if a photo shows the moment of a file that was there: it has just come, say."""
         new = partner.id > self._newest_file or (partner.photo or 0) > self._newest_photo
         unsettled = known.state is not FileState.OTHER or known.shown_by is not None
-        return new and unsettled and not known.missing and known.shown_by != partner.digest
+        return (new or known.left_alone) and unsettled and not known.missing and known.shown_by != partner.digest
 
 
 def _with(file: FoundFile, partner: FileOfMoment | None, before: str | None) -> FoundFile:

@@ -66,7 +66,7 @@ class FileOfMoment:
     """A file as its neighbours in the folder see it.
 
     `photo` is the photo that it holds, by id (None: none that was worked on), `digest` by hash; `shown_by` the hash of
-    the photo that shows its moment, as an earlier scan found out.
+    the photo that shows its moment, as an earlier scan found out, and `left_alone` whether that has no file any more.
     """
 
     id: int
@@ -79,6 +79,7 @@ class FileOfMoment:
     digest: str | None
     captured_at: str | None
     shown_by: str | None
+    left_alone: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class Holding:
 
 _FILE = (
     "SELECT file.id, file.path, file.size, file.mtime_ns, file.state, file.missing, photo.id, photo.hash, "
-    "photo.captured_at, showing.hash FROM file LEFT JOIN photo ON photo.id = file.photo "
+    f"photo.captured_at, showing.hash, file.shown_by IS NOT NULL AND NOT {STANDS.format('file.shown_by')} "
+    "FROM file LEFT JOIN photo ON photo.id = file.photo "
     "LEFT JOIN photo AS showing ON showing.id = file.shown_by"
 )
 
@@ -243,9 +245,9 @@ class Moments:
         return [_file(row) for row in self._database.execute(query, (start, end, len(start) + 1, separator))]
 
     def left_alone(self) -> list[FileOfMoment]:
-        """Return the files that were never worked on, as another photo showed their moment, and that is gone."""
+        """Return the files whose moment another photo showed that is gone."""
         query = (
-            f"{_FILE} WHERE file.shown_by IS NOT NULL AND file.photo IS NULL AND NOT file.missing "
+            f"{_FILE} WHERE file.shown_by IS NOT NULL AND NOT file.missing "
             f"AND NOT {STANDS.format('file.shown_by')} ORDER BY file.path"
         )
         return [_file(row) for row in self._database.execute(query)]
