@@ -26,6 +26,9 @@ REST = 1.0
 """The background rests at least this many seconds, and as long as it worked, before it looks again: so it takes half a
 core at most, at low priority, while one answer follows the other."""
 
+PAUSE = 0.3
+"""Seconds from a decision to the start of the background: the answer to the decision goes first."""
+
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,8 @@ class Queue:
         self._stale.set()
         while True:
             await self._stale.wait()
+            if self.progress is not None:
+                await asyncio.sleep(PAUSE)
             self._stale.clear()
             self.working = True
             began = time.monotonic()

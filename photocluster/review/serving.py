@@ -107,8 +107,10 @@ def _bound(host: str, port: int) -> socket.socket:
         The host is none of this machine, or the port is taken.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, address = found[0]
+        # With the protocol named, asyncio sets TCP_NODELAY: else each answer waits 40 ms for an acknowledgement.
+        listening = socket.socket(family, kind, protocol)
     except OSError as error:
         raise UsageError(f"{host} is no address of this machine ({error.strerror or error})") from error
     try:
