@@ -58,6 +58,10 @@ def test_of_a_burst_the_best_faces_come_first(library):
         ]
     )
     assert listed(library) == [("burst", ["2.jpg", "1.jpg", "3.jpg"])]
+    library.photos.add(
+        [photo(f"/c/{n}.jpg", 7 + n, -(2**40) + n, captured_at="2020-07-14T16:02:11") for n in range(2)],
+    )
+    assert listed(library)[0] == ("near", ["0.jpg", "1.jpg"])  # copies of one photo
     library.photos.add([replace(photo("/b/small.jpg", 4, 7, blurred, captured_at="2019-07-14T16:02:11"), size=2)])
     assert listed(library)[0][0] == "near"  # not one camera's work
 

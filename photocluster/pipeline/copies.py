@@ -60,11 +60,14 @@ class NearPhotos:
     ----------
     photos
         (m, 2) int64: pairs of photo ids.
+    bits
+        (m,) int64: in how many bits their hashes differ.
     faces
         (k, 2) int64: pairs of face ids.
     """
 
     photos: IntArray
+    bits: IntArray
     faces: IntArray
 
 
@@ -79,7 +82,7 @@ def near_photos(library: Library, faces: Collection[int] | None = None) -> NearP
     alike[same[:, 0]] = True
     timed = np.isfinite(looks.seconds[pairs]).all(axis=1)
     near = alike | (sure & (shown == 0).any(axis=1)) | (timed & (sure | (shown == 0).all(axis=1)))
-    return NearPhotos(photos[near], same[near[same[:, 0]], 1:])
+    return NearPhotos(photos[near], bits[near], same[near[same[:, 0]], 1:])
 
 
 def copies_of(library: Library, faces: IntArray) -> IntArray:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photocluster.pipeline.copies import components, near_photos
+from photocluster.pipeline.copies import SURE_BITS, components, near_photos
 from photocluster.pipeline.moments import Rank, rank_of
 from photocluster.store import Library
 from photocluster.store.moments import Holding
@@ -103,25 +103,31 @@ def _copies(library: Library) -> Iterator[DuplicateGroup]:
 
 
 def _near(library: Library) -> Iterator[DuplicateGroup]:
-    pairs = near_photos(library).photos
-    photos, rows = np.unique(pairs, return_inverse=True)
+    near = near_photos(library)
+    photos, rows = np.unique(near.photos, return_inverse=True)
     number = dict(zip(photos.tolist(), components(rows.reshape(-1, 2), len(photos)).tolist(), strict=True))
+    moved = {number[photo] for photo in near.photos[near.bits > SURE_BITS, 0].tolist()}
     files: defaultdict[int, dict[int, Holding]] = defaultdict(dict)
     for file in library.moments.holding(photos.tolist()):
         if file.photo is not None and file.photo in number:
             files[number[file.photo]].setdefault(file.photo, file)  # of equal copies one, the first by path
-    for found in files.values():
+    for which, found in files.items():
         group = list(found.values())
         if len(group) < 2:
             continue
-        if _is_burst(group):
+        if _is_burst(group, moved=which in moved):
             yield _group(DuplicateKind.BURST, group, lambda file: (-file.quality, -file.bytes))
         else:
             yield _group(DuplicateKind.NEAR, group, lambda file: (-file.width * file.height, -file.bytes))
 
 
-def _is_burst(files: Sequence[Holding]) -> bool:
-    """Whether one camera took the photos; they lie in one folder, are of one size, and say when they were taken."""
+def _is_burst(files: Sequence[Holding], *, moved: bool) -> bool:
+    """Whether one camera took the photos: they lie in one folder, are of one size, and say when they were taken.
+
+    Copies do so, too; but a burst lasts, or something has moved in it.
+    """
+    if not moved and len({file.captured_at for file in files}) == 1:
+        return False
     kinds = {(file.path.parent, file.camera, min(file.width, file.height)) for file in files}
     return len(kinds) == 1 and all(file.camera and file.captured_at for file in files)
 
