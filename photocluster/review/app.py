@@ -98,6 +98,7 @@ def application(review: Review) -> Starlette:
         Route("/api/changes", pages.changes),
         Route("/api/decide", pages.decide, methods=["POST"]),
         Route("/face/{face:int}/{wide:int}", pages.face_picture),
+        Route("/round/{face:int}/{side:int}", pages.round_picture),
         Route("/photo/{photo}/{side:int}", pages.photo_picture),
     ]
     return Starlette(
@@ -223,6 +224,13 @@ class _Pages:
         if wide not in FACE_WIDTHS:
             raise UnknownName("there is no picture of that size")
         return _picture(await self._review.pictures.of_face(face, wide))
+
+    async def round_picture(self, request: Request) -> Response:
+        """Answer with what is round a face: its photo, or its frame of a video."""
+        face, side = request.path_params["face"], request.path_params["side"]
+        if side not in PHOTO_SIDES:
+            raise UnknownName("there is no picture of that size")
+        return _picture(await self._review.pictures.round_face(face, side))
 
     async def photo_picture(self, request: Request) -> Response:
         photo, side = request.path_params["photo"], request.path_params["side"]

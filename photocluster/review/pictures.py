@@ -57,8 +57,13 @@ class Pictures:
         rows = await self._desk.call(_with_neighbours, face)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._face, face, rows, wide)
 
+    async def round_face(self, face: int, long_side: int) -> bytes:
+        """Return the photo, or the frame of the video, that shows a face. The errors are those of `of_face`."""
+        rows = await self._desk.call(_with_neighbours, face)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._photo, rows[0], long_side)
+
     async def of_photo(self, photo: str, long_side: int) -> bytes:
-        """Return a photo as JPEG, by hash. The errors are those of `of_face`."""
+        """Return a photo as JPEG, by hash; of a video one frame. The errors are those of `of_face`."""
         rows = await self._desk.call(_in_photo, photo)
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._photo, rows[0], long_side)
 
@@ -83,7 +88,7 @@ class Pictures:
             return made[face]
 
     def _photo(self, row: FaceRow, long_side: int) -> bytes:
-        name = f"photo-{long_side}"
+        name = f"photo-{long_side}" if row.time is None else f"frame-{round(row.time * 1000)}-{long_side}"
         with self._lock(row.photo):
             kept = self._cache.get(row.photo, name)
             if kept is None:

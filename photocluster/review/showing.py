@@ -44,6 +44,7 @@ def face_json(row: FaceRow) -> Json:
         "photo": row.photo,
         "file": printable(PurePath(row.path).name) if row.path else "",
         "date": facts.captured_at,
+        "time": row.time,
         "width": facts.width,
         "height": facts.height,
         "box": [box.x0 / facts.width, box.y0 / facts.height, box.x1 / facts.width, box.y1 / facts.height],
@@ -196,7 +197,7 @@ def photo(library: Library, digest: str) -> Json:
                 "ignored": ignored[row.face].value if row.face in ignored else None,
                 "person": by_name.get(row.person or ""),
             }
-            for row in sorted(rows, key=lambda row: (row.detection.box.x0, row.face))
+            for row in sorted(rows, key=lambda row: (row.time or 0.0, row.detection.box.x0, row.face))
         ],
     }
 

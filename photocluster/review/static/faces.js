@@ -3,6 +3,7 @@
 import { count, day, h, name as named } from "./dom.js";
 
 export const picture = (face, wide) => `/face/${face.face}/${wide}?v=${face.v}`;
+export const around = (face) => `/round/${face.face}/1600`; // its photo, or its frame of a video
 export const photo = (hash, side) => `/photo/${hash}/${side}`;
 
 export function faceImage(face, wide, props = {}) {
@@ -18,7 +19,7 @@ export function faceImage(face, wide, props = {}) {
 // The photo with a frame round each of the faces. Its file is asked for when it is shown.
 export function photoFigure(face, boxes = [face]) {
   const image = h("img", {
-    src: photo(face.photo, 1600), alt: `The photo ${face.file}`, width: face.width, height: face.height, decoding: "async",
+    src: around(face), alt: `The photo ${face.file}`, width: face.width, height: face.height, decoding: "async",
   });
   image.addEventListener("error", () => image.classList.add("broken"));
   const frames = boxes.map((one) => {

@@ -2,22 +2,23 @@
 
 import { done, get, seen } from "./api.js";
 import { button, count, day, h, name as named, show, typing } from "./dom.js";
-import { FaceGrid, captionOf, chosenBar, photo as photoAddress, place } from "./faces.js";
+import { FaceGrid, around, captionOf, chosenBar, place } from "./faces.js";
 import { nameField } from "./names.js";
 
 export async function photoPage(main, [hash]) {
   let photo = null;
   let known = "";
   let hovered = null;
+  let shownTime = null; // of a video one frame at a time is shown
   const head = h("div", { class: "head" });
   const figure = h("div", { class: "framed large" });
   const grid = new FaceGrid({
     label: "Faces in this photo",
-    caption: (face) => [captionOf({ ...face, date: null }),
+    caption: (face) => [captionOf({ ...face, date: null }), face.time === null ? null : h("span", { class: "meta" }, `at ${face.time.toFixed(1)} s`),
       face.ignored ? h("span", { class: "tag" }, face.ignored === "not-a-face" ? "no face" : "left out") : null,
       face.name || face.ignored ? null : h("span", { class: "meta" }, "no name")],
     onchange: (selection) => { bar.update(selection); frames(); },
-    onlook: (face) => { hovered = face.face; frames(); },
+    onlook: (face) => { hovered = face.face; if (face.time !== shownTime) drawFigure(face.time); frames(); },
     onopen: (face) => { location.hash = face.person ? `#/person/${face.person}` : face.cluster ? `#/group/${face.cluster}` : location.hash; },
   });
   const about = () => ({ faces: grid.selection().map((face) => face.face), seen: seen(grid.selection()) });
@@ -52,20 +53,27 @@ export async function photoPage(main, [hash]) {
         type: "checkbox", checked: photo.mirror,
         onchange: async (event) => { await done({ do: "mirror", face: photo.faces[0].face, remove: !event.target.checked }); await refresh(); },
       }), " Shows a person more than once (a mirror, a collage)"));
-    const image = h("img", { src: photoAddress(hash, 1600), alt: `The photo ${file}`, width: photo.width, height: photo.height });
+    if (!photo.faces.some((face) => face.time === shownTime)) shownTime = photo.faces[0].time;
+    drawFigure(shownTime);
+    grid.show(photo.faces);
+    document.title = `${file} – photocluster`;
+  }
+
+  function drawFigure(time) {
+    shownTime = time;
+    const shown = photo.faces.filter((face) => face.time === time);
+    const image = h("img", { src: around(shown[0]), alt: `The photo ${photo.path.split(/[\\/]/).at(-1)}`, width: photo.width, height: photo.height });
     image.addEventListener("error", () => image.classList.add("broken"));
-    show(figure, image, photo.faces.map((face, i) => {
+    show(figure, image, shown.map((face) => {
       const frame = h("button", {
         type: "button", class: "frame", data: { face: face.face }, "aria-pressed": "false",
-        "aria-label": face.name ?? (face.ignored ? "left out" : "no name"), onclick: () => grid.toggle(i),
+        "aria-label": face.name ?? (face.ignored ? "left out" : "no name"), onclick: () => grid.toggle(photo.faces.indexOf(face)),
       }, h("span", { class: "label" }, face.name ? named(face.name) : "?"));
       frame.classList.toggle("ignored", face.ignored !== null);
       frame.classList.toggle("guess", face.source === "propagated");
       place(frame, face.box);
       return frame;
     }));
-    grid.show(photo.faces);
-    document.title = `${file} – photocluster`;
   }
 
   async function refresh() {

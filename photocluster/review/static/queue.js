@@ -2,7 +2,7 @@
 
 import { Failure, decide, done, get, seen, sentence } from "./api.js";
 import { button, count, h, name as named, say, show, typing, warn } from "./dom.js";
-import { FaceGrid, captionOf, photo, photoFigure, picture } from "./faces.js";
+import { FaceGrid, around, captionOf, photoFigure, picture } from "./faces.js";
 import { nameField } from "./names.js";
 
 const AHEAD = 3; // questions whose pictures are fetched before they are shown
@@ -33,7 +33,7 @@ export async function queuePage(main, _args, onprogress) {
     const wanted = new Map();
     for (const question of list.slice(0, AHEAD)) {
       for (const face of [...question.faces, ...question.others]) wanted.set(picture(face, 480), null);
-      if (question.faces[0]) wanted.set(photo(question.faces[0].photo, 1600), null);
+      if (question.faces[0]) wanted.set(around(question.faces[0]), null);
     }
     for (const [address] of wanted) {
       if (!ahead.has(address)) {
@@ -135,12 +135,12 @@ export async function queuePage(main, _args, onprogress) {
     if (grid.faces.length === 0) next();
   }
 
-  const around = h("figure", { class: "around" });
+  const beside = h("figure", { class: "around" });
   let looked = null;
   function look(face) {
     if (looked === face.photo + face.face) return;
     looked = face.photo + face.face;
-    show(around, h("a", { href: `#/photo/${face.photo}`, "aria-label": `Open the photo ${face.file}` }, photoFigure(face)),
+    show(beside, h("a", { href: `#/photo/${face.photo}`, "aria-label": `Open the photo ${face.file}` }, photoFigure(face)),
       h("figcaption", { class: "meta" }, named(face.file)));
   }
 
@@ -178,7 +178,7 @@ export async function queuePage(main, _args, onprogress) {
             question.count > question.faces.length ? [`, ${question.faces.length} of them here`, question.cluster ? [" · ", h("a", { href: `#/group/${question.cluster}` }, "see all")] : null].flat() : null,
             question.kind === "person" ? ` · likely to ${Math.round(100 * question.probability)} %` : null)),
         h("div", { class: `sides of-${Math.min(question.faces.length, 5)}` }, own, others),
-        around,
+        beside,
         h("div", { class: "answers", role: "group", "aria-label": "Answer" },
           field.element,
           h("div", { class: "buttons" }, yes, no,
