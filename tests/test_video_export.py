@@ -113,6 +113,15 @@ def test_tables_and_sheets_show_the_frame(library, run_cli, tmp_path):
     assert len(seen) == 1
 
 
+def test_a_clip_can_be_asked_about(clip, library, run_cli):
+    ran = run_cli("--library", library.folder, "identify", clip, "--json")
+    assert ran.code == 0, ran.err
+    named = [(answer["person"], answer["time"]) for answer in ran.json]
+    assert {person for person, _ in named} == {"Eileen", None}
+    assert len({time for person, time in named if person}) >= 2  # one person in several frames
+    assert "at 0:0" in run_cli("--library", library.folder, "identify", clip).out
+
+
 def test_the_written_clip(clip, library, run_cli, tmp_path):
     out = tmp_path / "out.mp4"
     ran = run_cli("--library", library.folder, "export", "video", clip, out, "--json")

@@ -8,16 +8,27 @@ from pathlib import Path
 
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, plain, printable, stderr, write_json
+from photocluster.cli.console import (
+    count,
+    device_option,
+    json_option,
+    note,
+    open_library,
+    plain,
+    printable,
+    stderr,
+    write_json,
+)
 
 
 @click.command()
 @click.argument("clip", type=click.Path(dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False), metavar="OUT.mp4")
 @click.option("--person", "persons", multiple=True, metavar="NAME", help="Draw only this person (may be given again).")
+@device_option
 @json_option
 @click.pass_context
-def video(ctx: click.Context, clip: str, out: str, *, persons: tuple[str, ...], as_json: bool) -> None:
+def video(ctx: click.Context, clip: str, out: str, *, persons: tuple[str, ...], device: str, as_json: bool) -> None:
     """Write the video CLIP with a box and a name at each face; the sound is kept.
 
     Who is in the clip follows from the names in the library: those that you gave in this clip, and for the rest as
@@ -30,7 +41,7 @@ def video(ctx: click.Context, clip: str, out: str, *, persons: tuple[str, ...], 
     from photocluster.pipeline.clip_export import export_clip
 
     with open_library(ctx) as library, _progress() as tell:
-        summary = export_clip(library, Path(clip), Path(out), persons=persons, progress=tell)
+        summary = export_clip(library, Path(clip), Path(out), persons=persons, device=device, progress=tell)
     if as_json:
         write_json({**plain(summary), "by_person": dict(summary.by_person)})
         return

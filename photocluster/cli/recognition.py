@@ -15,6 +15,7 @@ from photocluster.cli.console import (
     distance_text,
     json_option,
     library_folder,
+    moment_text,
     note,
     open_library,
     printable,
@@ -138,7 +139,7 @@ def why(ctx: click.Context, face: str, *, comparing: Comparing, as_json: bool) -
 @json_option
 @click.pass_context
 def identify(ctx: click.Context, photo: str, *, comparing: Comparing, device: str, as_json: bool) -> None:
-    """Say who is in a photo, by the names in the library, without adding the photo.
+    """Say who is in a photo or a video, by the names in the library, without adding it.
 
     \b
     Example: photocluster identify new.jpg
@@ -151,6 +152,7 @@ def identify(ctx: click.Context, photo: str, *, comparing: Comparing, device: st
             [
                 {
                     "box": _box(answer.face),
+                    "time": answer.face.time,
                     "detector_score": round(answer.face.detection.score, 4),
                     "quality": round(answer.face.quality.overall, 4),
                     "person": answer.person,
@@ -169,7 +171,7 @@ def identify(ctx: click.Context, photo: str, *, comparing: Comparing, device: st
         columns,
         [
             (
-                " ".join(f"{v:.0f}" for v in _box(a.face)),
+                " ".join(f"{v:.0f}" for v in _box(a.face)) + moment_text(a.face.time),
                 a.person or "unknown",
                 a.nearest,
                 distance_text(a.distance),

@@ -85,6 +85,7 @@ def export_clip(
     *,
     persons: Sequence[str] = (),
     comparing: Comparing | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> ClipSummary:
     """Write a clip as MP4 with a box at each face, and the name or "unknown" at each box.
@@ -102,6 +103,8 @@ def export_clip(
         Draw only these; nobody unknown then.
     comparing
         How faces are compared with persons.
+    device
+        What the models run on, see `models.DEVICES`.
     progress
         Told how far it is.
 
@@ -121,7 +124,7 @@ def export_clip(
     tell = progress or (lambda _what, _done, _all: None)
     mirror = library.recipe.mirror
     library.require(recipe(mirror=mirror))
-    tracks, times, scenes = _follow(clip, Analyser(mirror=mirror).of_frames, tell)
+    tracks, times, scenes = _follow(clip, Analyser(mirror=mirror, device=device).of_frames, tell)
     names = _names(library, clip, tracks, times, comparing or Comparing())
     ways = [_way(track, name, times, scenes) for track, name in zip(tracks, names, strict=True) if name != ""]
     shown = [way for way in ways if not only or way.name in only]

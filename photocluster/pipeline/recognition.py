@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from photocluster import video
 from photocluster.identification import (
     MARGIN,
     UNKNOWN,
@@ -23,8 +24,9 @@ from photocluster.identification import (
     People,
     one_person_per_photo,
 )
-from photocluster.pipeline.analysis import Analyser, recipe
+from photocluster.pipeline.analysis import Analyser, Stopwatch, recipe
 from photocluster.pipeline.copies import without_copies
+from photocluster.pipeline.footage import analyse_video
 from photocluster.records import Face, FloatArray, IntArray, Source
 from photocluster.store import Library
 from photocluster.suggestions import MIN_PROBABILITY, probability
@@ -221,6 +223,8 @@ def identify_file(
 ) -> list[IdentifiedFace]:
     """Return who is in a photo by the names in the library, best detector score first; nothing is stored.
 
+    Of a video, the best faces of each track, by time.
+
     Raises
     ------
     PhotoError
@@ -234,12 +238,12 @@ def identify_file(
         library.require(recipe(mirror=mirror))
         word = read_word(library)
         people = known_people(library, word, comparing)
-    _, faces = Analyser(mirror=mirror, device=device).read(path)
+    faces, pictures = _faces_of(path, Analyser(mirror=mirror, device=device))
     if not faces:
         return []
     embeddings = np.stack([face.embedding for face in faces])
     answers = people.identify(embeddings, margin=comparing.margin)
-    named = one_person_per_photo(answers, [0] * len(faces), {})
+    named = one_person_per_photo(answers, pictures, {})
     return [
         IdentifiedFace(
             face,
@@ -249,6 +253,16 @@ def identify_file(
         )
         for row, face in enumerate(faces)
     ]
+
+
+def _faces_of(path: Path, analyser: Analyser) -> tuple[list[Face], list[int]]:
+    """Return the faces of a photo, or those that a scan keeps of a video, and the number of the picture of each."""
+    if not video.sniff(path):
+        faces = analyser.read(path)[1]
+        return faces, [0] * len(faces)
+    faces = analyse_video(path, analyser, Stopwatch()).faces
+    frames = sorted({face.time or 0.0 for face in faces})
+    return faces, [frames.index(face.time or 0.0) for face in faces]
 
 
 def _candidate(word: Word, person: np.int64, distance: np.float32) -> tuple[str | None, float | None]:
