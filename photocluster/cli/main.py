@@ -55,6 +55,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Measure how good all this is on photos that you know."),
     "status": ("library", "Say what the library holds."),
     "check": ("library", "Look for damage in the library."),
+    "doctor": ("doctor", "Say whether everything works here."),
     "forget": ("library", "Remove vanished photos and their faces for good."),
 }
 """Command -> its module in this package, and the line that --help shows; in the order of use."""
