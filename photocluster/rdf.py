@@ -12,6 +12,7 @@ belongs to the process and is not safe between threads, and they do not write HE
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 NAMESPACES = {
@@ -31,6 +32,7 @@ NAMESPACES = {
 }
 
 
+@cache
 def tag(name: str) -> str:
     """Return "dc:subject" as lxml writes it: {namespace}subject."""
     prefix, _, local = name.partition(":")
@@ -76,7 +78,7 @@ def holder(node: Any) -> Any:
 
 def children(node: Any, name: str) -> list[Any]:
     """Return the elements of that name right below a node."""
-    return list(node.findall(tag(name)))
+    return list(node.iterchildren(tag(name)))
 
 
 def text(node: Any, name: str) -> str:

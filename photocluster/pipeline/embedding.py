@@ -214,7 +214,7 @@ class _Photo:
             former = tuple(dict.fromkeys([*before, plan.task.file.sha256]))
             entries[task.file.path] = entry_of(task.file, plan.memory, former)
         self.known.keep(entries)
-        self.report.changes += [_change(plan) for plan in plans]
+        self.report.changes += [Change(plan.task.file.path, "updated") for plan in plans]
         return written
 
     def _both(self, plan: _Plan) -> Mapping[str, object] | None:

@@ -9,8 +9,9 @@ What was written is kept in the table `written`, one row per file, as JSON::
       "keywords": {"dc:subject": ["Ann"], ...},
       "made": ["dc:subject", ...],
       "whole": true,                          photocluster made the file
-      "former": ["cd34..."]                   hashes that the photo had before names were written into its file
-    }
+      "former": ["cd34..."],                  hashes that the photo had before names were written into its file
+      "mark": "ef56..."                       of the file's bytes and of who was to be named: both as they were, nothing
+    }                                         is to be done
 
 It is written before the file is (old and new entries together) and once more after it: should the process be killed
 between, what is ours is still known to be ours.
@@ -19,11 +20,13 @@ between, what is ours is still known to be ours.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,10 @@ BESIDE = frozenset((".xmp", ".json", ".aae", ".pp3", ".dop", ".thm", ".txt", ".x
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A file that was written, or would be: "made", "updated" or "removed", and the difference as a unified diff."""
+    """A file that was written, or would be: "made", "updated" or "removed".
+
+    `diff` is the difference as a unified diff, where nothing was written; else "".
+    """
 
     path: Path
     kind: str
@@ -280,6 +286,9 @@ class Batch:
         for path in sidecars_to_write(task.file.path) if sidecars is None else sidecars:
             try:
                 before = path.read_bytes() if path.exists() else b""
+                if before and _mark(before, task) == (self._known.at(path, task.file.sha256) or {}).get("mark"):
+                    self._report.unchanged += 1
+                    continue
                 merged = merge(before, task.people, self._memory(path, task), task.frame)
             except OSError as error:
                 self._report.skipped.append((path, f"cannot be read: {error.strerror or error}"))
@@ -298,7 +307,10 @@ class Batch:
         due = [plan for plan in self._planned if (plan[3].content or b"") != plan[2]]
         self._report.unchanged += sum(bool(before) for _, _, before, _ in self._planned) - sum(bool(d[2]) for d in due)
         if self._dry_run:
-            self._report.changes += [_change(path, before, merged.content) for _, path, before, merged in due]
+            self._report.changes += [
+                Change(path, _kind(before, merged.content), difference(path, before, merged.content or b""))
+                for _, path, before, merged in due
+            ]
             return
         both = {path: together(self._memory(path, task), merged.memory) for task, path, _, merged in due}
         self._library.exchange.keep_written({path: entry_of(task.file, both[path]) for task, path, *_ in due})
@@ -306,13 +318,31 @@ class Batch:
         for _, path, before, merged in due:
             try:
                 put(path, merged.content)
-                self._report.changes.append(_change(path, before, merged.content))
+                self._report.changes.append(Change(path, _kind(before, merged.content)))
             except OSError as error:
                 self._report.skipped.append((path, f"cannot be written: {error.strerror or error}"))
                 failed.add(path)
-        kept = {path: entry_of(task.file, merged.memory) for task, path, _, merged in self._planned}
+        kept = {path: _marked(task, merged) for task, path, _, merged in self._planned}
         self._library.exchange.keep_written({path: self._known.entries.get(path) for path in failed})
         self._known.keep({path: entry for path, entry in kept.items() if path not in failed})
+
+
+MARKED = 1
+"""Version of what is written: names are written anew where it is another."""
+
+
+def _mark(content: bytes, task: Task) -> str:
+    """Return what tells that neither a file nor what belongs into it has changed."""
+    wanted = json.dumps([MARKED, [asdict(person) for person in task.people], task.frame and asdict(task.frame)])
+    return hashlib.sha256(content + wanted.encode()).hexdigest()
+
+
+def _marked(task: Task, merged: Merged) -> dict[str, Any] | None:
+    """Return what to keep of a file; conflicts are told each time, and so have no mark."""
+    entry = entry_of(task.file, merged.memory)
+    if entry is None or merged.content is None or merged.conflicts:
+        return entry
+    return {**entry, "mark": _mark(merged.content, task)}
 
 
 def together(old: Memory, new: Memory) -> Memory:
@@ -348,9 +378,8 @@ def memory_of(entry: Mapping[str, Any]) -> Memory:
     return Memory(regions, keywords, tuple(entry["made"]), entry["whole"])
 
 
-def _change(path: Path, before: bytes, after: bytes | None) -> Change:
-    kind = "removed" if after is None else "updated" if before else "made"
-    return Change(path, kind, difference(path, before, after or b""))
+def _kind(before: bytes, after: bytes | None) -> str:
+    return "removed" if after is None else "updated" if before else "made"
 
 
 def difference(path: Path, before: bytes, after: bytes) -> str:
