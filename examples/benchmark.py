@@ -1,10 +1,14 @@
 """Measure photocluster against other programs, each in a process of its own.
 
 ``python examples/benchmark.py cluster --sizes 20000,50000 --against hdbscan,fast_hdbscan`` clusters synthetic albums
-(see synthetic_album.py) and prints wall and CPU seconds, peak memory, pairwise and BCubed precision, recall and F, and
-how many times each subject's CPU time is of photocluster's. All subjects see the same file through a memory map; the
-time is that of `fit` alone, after the same subject has clustered a small album, so that compilation is not in it
-(`--cold` leaves that out).
+(see synthetic_album.py) and prints wall and CPU seconds, peak memory, pairwise and BCubed precision, recall and F, how
+many times each subject's CPU time is of photocluster's, and with which powers time and memory grow from 100,000 faces
+on. ``--against exact_graph`` clusters the same faces by an exact neighbour graph. hdbscan runs up to 50,000 faces and
+scikit-learn up to 20,000 (it keeps all distances), unless ``--no-limits`` is given. All subjects see the same file
+through a memory map; the time is that of `fit` alone, after the same subject has clustered a small album, so that
+compilation is not in it (`--cold` leaves that out).
+
+``python examples/benchmark.py neighbours`` compares searches for nearest neighbours (see neighbour_benchmark.py).
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import neighbour_benchmark
 import numpy as np
 import scan_benchmark
 from numpy.typing import NDArray
@@ -37,6 +42,15 @@ def photocluster_default(X: Embeddings) -> Labels:
     from photocluster.clustering import FaceClusterer
 
     return np.asarray(FaceClusterer().fit(X).labels_)
+
+
+def photocluster_exact_graph(X: Embeddings) -> Labels:
+    """FaceClusterer with its defaults on the exact neighbour graph, whatever the size."""
+    from photocluster.clustering import NEIGHBOURS, FaceClusterer
+    from photocluster.graph import neighbour_graph
+
+    graph = neighbour_graph(X, NEIGHBOURS, exact_limit=len(X))
+    return np.asarray(FaceClusterer().fit(X, graph=graph).labels_)
 
 
 def photocluster_tree(X: Embeddings) -> Labels:
@@ -80,6 +94,7 @@ def sklearn(X: Embeddings) -> Labels:
 
 SUBJECTS: dict[str, Callable[[Embeddings], Labels]] = {
     "photocluster": photocluster_default,
+    "exact_graph": photocluster_exact_graph,
     "tree": photocluster_tree,
     "exact": photocluster_exact,
     "hdbscan": hdbscan,
@@ -88,13 +103,16 @@ SUBJECTS: dict[str, Callable[[Embeddings], Labels]] = {
 }
 
 
+LIMITS = {"hdbscan": 50_000, "sklearn": 20_000, "exact_graph": 100_000, "exact": 100_000}
+
+
 def run_subject(name: str, matrix: Path, labels: Path, *, cold: bool) -> None:
     """Cluster a file in this process, write the labels, and print what it took as JSON."""
     cluster = SUBJECTS[name]
     if not cold:
         warm = synthetic_album(6000, 99).embeddings
         cluster(warm)
-        if name in ("photocluster", "tree"):
+        if name in ("photocluster", "exact_graph", "tree"):
             compile_all(warm)
     X = np.load(matrix, mmap_mode="r")
     wall, cpu = time.perf_counter(), time.process_time()
@@ -154,6 +172,8 @@ def cluster_benchmark(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 del album
                 own = None
                 for name in names:
+                    if faces > LIMITS.get(name, faces) and not arguments.no_limits:
+                        continue
                     row = {"seed": seed, **measure(name, matrix, people, cold=arguments.cold)}
                     own = own or row
                     row["cpu_ratio"] = row["cpu"] / own["cpu"]
@@ -173,15 +193,18 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def exponent(rows: list[dict[str, Any]], least: int) -> float | None:
-    """Return the slope of log CPU time over log size of photocluster's rows from `least` faces on."""
-    points = [
-        (row["faces"], row["cpu"]) for row in rows if row["subject"] == rows[0]["subject"] and row["faces"] >= least
-    ]
-    if len({faces for faces, _ in points}) < 2:
-        return None
-    faces, cpu = np.log(np.array(points)).T
-    return float(np.polyfit(faces, cpu, 1)[0])
+def exponents(rows: list[dict[str, Any]], least: int) -> dict[str, dict[str, float]]:
+    """Return of each subject the slopes of log CPU time and log memory over log size, from `least` faces on."""
+    slopes = {}
+    for name in dict.fromkeys(row["subject"] for row in rows):
+        own = [row for row in rows if row["subject"] == name and row["faces"] >= least]
+        if len({row["faces"] for row in own}) >= 2:
+            faces = np.log([row["faces"] for row in own])
+            slopes[name] = {
+                kind: float(np.polyfit(faces, np.log([row[kind] for row in own]), 1)[0])
+                for kind in ("cpu", "wall", "peak_bytes")
+            }
+    return slopes
 
 
 def parse() -> argparse.Namespace:
@@ -194,9 +217,11 @@ def parse() -> argparse.Namespace:
     cluster.add_argument("--first-seed", type=int, default=0)
     cluster.add_argument("--against", default="", help=f"any of {','.join(SUBJECTS)}")
     cluster.add_argument("--only", choices=SUBJECTS, help="this subject in place of photocluster")
+    cluster.add_argument("--no-limits", action="store_true", help="run every subject at every size")
     cluster.add_argument("--cold", action="store_true", help="compile within the measured time")
     cluster.add_argument("--json", action="store_true")
     scan_benchmark.add_parser(commands)
+    neighbour_benchmark.add_parser(commands)
     subject = commands.add_parser("_subject", help="(internal) one subject in this process")
     subject.add_argument("name", choices=SUBJECTS)
     subject.add_argument("matrix", type=Path)
@@ -216,12 +241,19 @@ def main() -> None:
         if arguments.json:
             print(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1))
         return
+    if arguments.command == "neighbours":
+        rows = neighbour_benchmark.neighbour_benchmark(arguments)
+        if arguments.json:
+            print(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1))
+        return
     rows = cluster_benchmark(arguments)
-    slope = exponent(rows, 100_000)
+    slopes = exponents(rows, 100_000)
     if arguments.json:
-        print(json.dumps({"cores": os.cpu_count(), "rows": rows, "exponent_from_100000": slope}, indent=1))
-    elif slope is not None:
-        print(f"CPU time from 100,000 faces on grows with the power {slope:.2f} of their number")
+        print(json.dumps({"cores": os.cpu_count(), "rows": rows, "exponents_from_100000": slopes}, indent=1))
+        return
+    for name, of in slopes.items():
+        print(f"{name}, from 100,000 faces on: CPU time grows with the power {of['cpu']:.2f} of their number, ", end="")
+        print(f"wall time {of['wall']:.2f}, memory {of['peak_bytes']:.2f}")
 
 
 if __name__ == "__main__":
