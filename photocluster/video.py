@@ -64,6 +64,9 @@ ContentDetector."""
 PROBED_SECONDS = 30.0
 """Seconds at the beginning of a clip by which its keyframes are judged."""
 
+SAME_TIME = 1e-3
+"""Seconds by which two times of one frame may differ: times are kept in milliseconds."""
+
 UNKNOWN_TIMES = ("1904-01-01T00:00:00", "1970-01-01T00:00:00")
 """The zero of QuickTime's and of Unix's clock: no clock was set."""
 
@@ -148,7 +151,7 @@ def content_hash(path: Path, *, alive: Callable[[], None] | None = None) -> str:
 
 
 _PIECE = 16 * 2**20
-"""Bytes that are hashed at a time: less than a second of a slow disk."""
+"""Bytes that are hashed at a time, and after which a sign of life is given: less than seconds of a slow disk."""
 
 
 def _opened(path: Path) -> BufferedReader:
@@ -173,6 +176,8 @@ class Clip:
         A file that `is_video` knows.
     longest_side
         Frames are reduced to this long side, in pixels, where they are larger; None keeps their size.
+    alive
+        Called now and then while the clip is gone through: the work goes on.
 
     Attributes
     ----------
@@ -192,12 +197,15 @@ class Clip:
         Its frames have more than `MAX_FRAME_PIXELS`.
     """
 
-    def __init__(self, path: Path, *, longest_side: int | None = FRAME_SIDE) -> None:
+    def __init__(
+        self, path: Path, *, longest_side: int | None = FRAME_SIDE, alive: Callable[[], None] | None = None
+    ) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.path = path
         self.longest_side = longest_side
         self.interval = INTERVAL
+        self._alive = alive or (lambda: None)
         self._file = _opened(path)
         self._reformatter, self._small = VideoReformatter(), VideoReformatter()
         try:
@@ -286,8 +294,14 @@ class Clip:
         """Yield the packets of the stream, up to where the file is damaged beyond going on; the last one is empty."""
         import av
 
+        size = 0
         try:
-            yield from self.container.demux(self._stream)
+            for packet in self.container.demux(self._stream):
+                size += packet.size
+                if size > _PIECE:
+                    size = 0
+                    self._alive()
+                yield packet
         except av.FFmpegError:
             return
 
@@ -312,14 +326,20 @@ class Clip:
         self._open()
         yield from self._timed(self._packets())
 
-    def _timed(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[tuple[float, VideoFrame]]:
-        rate = self._stream.average_rate or self._stream.guessed_rate or 25
-        last = -1.0 / float(rate)
+    def _timed(
+        self, packets: Iterator[Packet[VideoStream]], *, from_start: bool = True
+    ) -> Iterator[tuple[float, VideoFrame]]:
+        """Yield (time, frame); one without a time stamp follows the one before it, where its time is known."""
+        rate = float(self._stream.average_rate or self._stream.guessed_rate or 25)
+        last = -1 / rate if from_start else None
         for packet in packets:
             for frame in self._decoded(packet):
                 time = self._seconds(frame.pts)
-                last = last + 1.0 / float(rate) if time is None else time
-                yield last, frame
+                if time is None and last is not None:
+                    time = last + 1 / rate
+                last = time
+                if time is not None:
+                    yield time, frame
 
     def sample(self, interval: float = INTERVAL, *, most: int | None = MAX_SAMPLES) -> Iterator[Sample]:
         """Yield frames about `interval` seconds apart, in the order of time, and those that begin a scene.
@@ -387,20 +407,24 @@ class Clip:
             yield time, self.picture(frame)
 
     def _frame_at(self, time: float) -> VideoFrame | None:
-        """Return the frame nearest to a time: the first one that does not lie before it, but for rounding."""
+        """Return the frame that is shown from a time on: found by seeking, else by going through from the start."""
         import av
 
-        self._open()
         base = self._stream.time_base
         if base is not None and time > 0:
-            # Containers without an index cannot seek: then the frames are gone through from the start.
+            self._open()
             with suppress(av.FFmpegError):
                 self.container.seek(int(time / base) + (self._stream.start_time or 0), stream=self._stream)
+                for shown, frame in self._timed(self._packets(), from_start=False):
+                    if shown >= time - SAME_TIME:
+                        if shown <= time + SAME_TIME:
+                            return frame
+                        break  # some containers have no index, and seek to somewhere
         last = None
-        for shown, frame in self._timed(self._packets()):
-            if shown >= time - 5e-4:  # half a millisecond: the finest time base in use
-                return frame
+        for shown, frame in self.frames():
             last = frame
+            if shown >= time - SAME_TIME:
+                break
         return last
 
     def picture(self, frame: VideoFrame) -> DecodedPhoto:

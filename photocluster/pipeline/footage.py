@@ -54,7 +54,7 @@ def analyse_video(
     interval
         Seconds between two samples, see `video.Clip.sample`.
     alive
-        Called after each sample: the work goes on.
+        Called after each sample, and now and then in between: the work goes on.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def analyse_video(
     tracker: Tracker | None = None
     times: list[float] = []
     seen = 0
-    with video.Clip(path) as clip:
+    with video.Clip(path, alive=alive) as clip:
         watch.stop("decode")
         for sample in clip.sample(interval):
             watch.stop("decode")
