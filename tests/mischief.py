@@ -22,8 +22,8 @@ SLOW_SECONDS = 0.02
 class Mischief(FakeAnalyser):
     """Sees people as `FakeAnalyser` does, but for those above."""
 
-    def __init__(self, *, mirror: bool = True) -> None:
-        super().__init__(mirror=mirror)
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
         self.damaged = False
 
     def faces(self, decoded, watch):
@@ -49,8 +49,8 @@ class Mischief(FakeAnalyser):
 class HangsReading(FakeAnalyser):
     """Files whose name says so are on a share that gives no answer."""
 
-    def __init__(self, *, mirror: bool = True) -> None:
-        super().__init__(mirror=mirror)
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
         read = photos.read
 
         def hang(path, **options):
@@ -70,15 +70,16 @@ class Slow(FakeAnalyser):
 
 
 class DoesNotStart(FakeAnalyser):
-    """Is killed while it loads its models."""
+    """Ends while it loads its models."""
 
     def __init__(self, **_) -> None:
+        os.write(2, b"ImportError: cannot import name 'onnxruntime'\n")
         os._exit(3)
 
 
 class Forgetful(FakeAnalyser):
     """Keeps more memory than a worker may, after each photo."""
 
-    def __init__(self, *, mirror: bool = True) -> None:
-        super().__init__(mirror=mirror)
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
         worker.MAX_RESIDENT = 1

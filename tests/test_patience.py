@@ -185,7 +185,7 @@ def test_what_a_worker_prints_is_for_those_who_debug(scan, album, capfd, caplog)
 
 def test_workers_that_do_not_start_end_the_scan(scan, album, library_folder):
     picture(album / "a.png", 1)
-    with pytest.raises(ModelError, match="no worker process could be started"):
+    with pytest.raises(ModelError, match="no worker process could be started: ImportError: cannot import name"):
         scan(analyser=mischief.DoesNotStart)
     with Library(library_folder) as library:
         assert library.photos.failed() == []

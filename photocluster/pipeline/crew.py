@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
@@ -97,14 +98,18 @@ class Worker:
                 bufsize=0,
                 **_inheritance(theirs),
             )
-        threading.Thread(target=_log_output, args=(self._process.stdout,), daemon=True).start()
+        said: deque[str] = deque(maxlen=1)
+        listener = threading.Thread(target=_log_output, args=(self._process.stdout, said), daemon=True)
+        listener.start()
         try:
             self._pipe.send((make_analyser, options, logger.isEnabledFor(logging.DEBUG)))
             started = self._receive(START_SECONDS)
         except (WorkerLost, OSError) as error:
             self.kill()
+            listener.join(END_SECONDS)
+            last = said[0] if said else f"it ended with {getattr(error, 'cause', error)}"
             raise ModelError(
-                f"no worker process could be started ({error}). Run the same command with --debug to see what it said"
+                f"no worker process could be started: {last}. Run the same command with --debug to see all that it said"
             ) from error
         if isinstance(started, PhotoclusterError):
             self.kill()
@@ -189,12 +194,13 @@ def _inheritance(end: Connection) -> dict[str, Any]:
     return {"pass_fds": (end.fileno(),), "process_group": 0}
 
 
-def _log_output(stream: IO[bytes]) -> None:
-    """Log what a worker prints, until it ends; the stream has no buffer."""
+def _log_output(stream: IO[bytes], said: deque[str]) -> None:
+    """Log what a worker prints, until it ends, and keep the last line; the stream has no buffer."""
     with stream:
         while text := stream.read(65536):
             for line in text.decode("utf-8", errors="backslashreplace").splitlines():
                 logger.debug("worker: %s", line)
+                said.append(line)
 
 
 class Crew:

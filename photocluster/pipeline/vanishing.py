@@ -34,7 +34,7 @@ def away(library: Library, roots: Sequence[Path], seen: set[int]) -> dict[Path, 
 
 def mount_points(roots: Sequence[Path]) -> dict[str, str]:
     """Return root -> the mount point that holds it, for the roots that are folders and there."""
-    return {str(root): _mount_point(root) for root in roots if root.is_dir()}
+    return {str(root): _mount_point(root) for root in roots if os.path.isdir(root)}  # noqa: PTH112  Path.is_dir raises
 
 
 def _mount_point(root: Path) -> str:
