@@ -265,7 +265,7 @@ class Clip:
             )
             self._stream = _chosen(self.container)
         except av.FFmpegError as error:
-            raise UndecodablePhoto(f"damaged: {_one_line(error)}") from error
+            raise UndecodablePhoto(f"damaged or cut off: {_one_line(error)}") from error
         context = self._stream.codec_context
         context.thread_count = 1
         if context.width * context.height > MAX_FRAME_PIXELS:
