@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -455,3 +457,45 @@ def test_a_clip_behind_a_jpeg_changes_nothing(scan, album, seen):
         file.write(clip(album.parent / "clip.mp4").read_bytes())
     assert scan().photos == 1
     assert seen() == [("PXL_1.MP.jpg", None)]
+
+
+# Any order of events ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_comes_and_goes_no_name_is_lost_and_the_past_decides_nothing(scan, album, seen, library_folder, seed):
+    """Files of three moments come and go at random, their faces are named; in the end a new library sees the same."""
+    chance = random.Random(seed)
+    endings = ("JPG", "CR2", "HEIC")
+    named = set()
+    for step in range(12):
+        moment, ending = chance.randrange(3), chance.choice(endings)
+        path = album / f"IMG_{moment}.{ending}"
+        if path.exists():
+            path.unlink()
+        else:
+            picture(path, 1 + moment, 11 + moment, shade=1 + endings.index(ending))
+        if chance.random() < 0.6:
+            scan(propagate=False, workers=chance.choice([1, 3]))
+            with Library(library_folder) as library:
+                faces = [row for row in library.faces.rows() if not row.missing and row.person is None]
+                if faces and chance.random() < 0.5:
+                    face = chance.choice(faces)
+                    label(library, [f"f{face.face}"], f"Person {step}")
+                    named.add(f"Person {step}")
+    scan(propagate=False)
+    assert named <= {person for _, person in seen()}
+    with Library(library_folder) as library:
+        assert library.check() == []
+        here = Counter(row.path for row in library.faces.rows() if not row.missing)
+    fresh = library_folder.parent / "fresh"
+    if any(album.iterdir()):
+        scanning.scan(fresh, [album], ScanOptions())
+        with Library(fresh) as library:
+            anew = Counter(row.path for row in library.faces.rows())
+        assert {path: count for path, count in here.items() if path in anew} == dict(anew)
+        extra = here - anew
+        with Library(library_folder) as library:  # what else counts does so because the user named it
+            assert all(row.person for row in library.faces.rows() if row.path in extra and not row.missing)
+    else:
+        assert not here
