@@ -35,11 +35,16 @@ class EmbeddingFailed(PhotoError):
 
 @dataclass(frozen=True, slots=True)
 class Keywords:
-    """What a photo has of IPTC: its keywords, whether they are in UTF-8, and whether there are any IPTC data at all."""
+    """What a photo has of IPTC.
+
+    `entries` are its keywords, `unicode` tells that they are in UTF-8, `present` that there are any IPTC data at all,
+    `digest` that a program noted their checksum, by which others see whether XMP or IPTC was changed last.
+    """
 
     entries: tuple[str, ...]
     unicode: bool
     present: bool
+    digest: bool
 
 
 class ExifTool:
@@ -89,7 +94,7 @@ class ExifTool:
         EmbeddingFailed
             ExifTool cannot read the file.
         """
-        answer = self._run(["-j", "-G1", "-IPTC:all", os.fspath(path)])
+        answer = self._run(["-j", "-G1", "-IPTC:all", "-Photoshop:IPTCDigest", os.fspath(path)])
         try:
             found: dict[str, Any] = json.loads(answer)[0]
         except (ValueError, IndexError) as error:
@@ -98,7 +103,7 @@ class ExifTool:
         entries = keywords if isinstance(keywords, list) else [keywords]
         present = any(key.startswith("IPTC:") for key in found)
         unicode = not present or "UTF8" in str(found.get("IPTC:CodedCharacterSet", ""))
-        return Keywords(tuple(str(entry) for entry in entries), unicode, present)
+        return Keywords(tuple(str(entry) for entry in entries), unicode, present, "Photoshop:IPTCDigest" in found)
 
     def embed(self, path: Path, packet: Path | None, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
         """Write an XMP packet and IPTC keywords into a file, in place.
@@ -116,8 +121,10 @@ class ExifTool:
             The file's format has no place for it, or the file is damaged.
         """
         arguments = ["-overwrite_original_in_place", "-xmp:all=" if packet is None else f"-xmp<={packet}"]
-        if add and not self.keywords(path).present:
-            arguments.append("-IPTC:CodedCharacterSet=UTF8")
+        if add or remove:
+            there = self.keywords(path)
+            arguments += [] if there.present else ["-IPTC:CodedCharacterSet=UTF8"]
+            arguments += ["-IPTCDigest=new"] if there.digest else []
         arguments += [f"-IPTC:Keywords-={keyword}" for keyword in (*remove, *add)]
         arguments += [f"-IPTC:Keywords+={keyword}" for keyword in add]
         answer = self._run([*arguments, os.fspath(path)])

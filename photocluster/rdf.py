@@ -11,7 +11,7 @@ belongs to the process and is not safe between threads, and they do not write HE
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -283,3 +283,35 @@ def array(node: Any, kind: str) -> Any:
     if lone:
         add(made, "rdf:li").text = lone
     return made
+
+
+class Packet:
+    """A packet that is being changed.
+
+    `made` names the properties that were not there before, `changed` tells whether anything is other than it was.
+    """
+
+    def __init__(self, tree: Any, made: Iterable[str] = ()) -> None:
+        self.tree = tree
+        self.made = set(made)
+        self.changed = False
+
+    def properties(self, name: str) -> list[Any]:
+        """Return the elements of a property."""
+        return [prop for node in top(self.tree) for prop in children(node, name)]
+
+    def property(self, name: str) -> Any:
+        """Return a property's element, made where there was none."""
+        found = self.properties(name)
+        if found:
+            return found[0]
+        self.made.add(name)
+        self.changed = True
+        return new_property(self.tree, name)
+
+    def drop(self, name: str, node: Any) -> None:
+        """Take out a property that photocluster made, and which holds nothing any more."""
+        if name in self.made:
+            remove(node)
+            self.made.discard(name)
+            self.changed = True

@@ -21,7 +21,7 @@ LEVELS = (
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
     },
-    {"models", "store", "contact_sheet", "tables", "metadata", "xmp_merge", "exiftool", "foreign"},
+    {"models", "store", "contact_sheet", "tables", "metadata", "xmp_regions", "xmp_merge", "exiftool", "foreign"},
     {"pipeline"},
     {"cli", "review", "__main__", "__init__"},
 )  # fmt: skip

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from photocluster import rdf
 from photocluster.records import Box
 from photocluster.regions import Frame
-from photocluster.xmp_merge import KEYWORDS, DamagedMetadata, Memory, Merged, Named, merge
+from photocluster.xmp_merge import KEYWORDS, DamagedMetadata, Memory, Merged, merge
+from photocluster.xmp_regions import Named
 
 FRAME = Frame(4000, 3000, 1)
 ANN = Named("Ann", Box(0.1, 0.1, 0.2, 0.3))
@@ -176,7 +177,7 @@ def test_a_box_without_a_name_gets_it_and_loses_it_again():
 def test_another_name_for_the_same_face_is_told():
     theirs = merge(b"", [Named("Eve", ANN.box)], NOBODY, FRAME).content
     merged = merge(theirs, [ANN], NOBODY, FRAME)
-    assert merged.conflicts == (("Ann", "Eve"), ("Ann", "Eve"))
+    assert merged.conflicts == (("Ann", "Eve"),)
     assert [name for name, *_ in faces(merged.content)] == ["Eve", "Ann"]
 
 
@@ -238,7 +239,15 @@ def test_names_of_every_alphabet_and_markup():
     assert [name for name, *_ in faces(merged.content)] == names
     assert texts(merged.content, "dc:subject") == names
     assert merge(merged.content, people, merged.memory, FRAME).content == merged.content
+    assert merge(merged.content, people, NOBODY, FRAME).content == merged.content
     assert merge(merged.content, [], merged.memory, FRAME).content is None
+    assert "People/a-b|c" in texts(merged.content, "digiKam:TagsList")
+    assert "People|a/b-c" in texts(merged.content, "lr:hierarchicalSubject")
+
+
+def test_what_xml_cannot_hold_is_left_out_of_a_name():
+    merged = merge(b"", [Named("An\uffffn", ANN.box)], NOBODY, FRAME)
+    assert texts(merged.content, "dc:subject") == ["Ann"]
 
 
 # Packets as anybody might have written them.

@@ -230,7 +230,8 @@ def _say_exported(report: ExportReport, *, dry_run: bool) -> None:
     kinds = ("made", "updated", "removed")
     counts = [(kind, sum(change.kind == kind for change in report.changes)) for kind in kinds]
     done = [f"{count(number, 'file')} {kind}" for kind, number in counts if number]
-    done += [f"{report.unchanged:,} unchanged"] if report.unchanged or not done else []
+    done += [f"{report.unchanged:,} unchanged"] if report.unchanged else []
+    done = done or ["nobody is named there: nothing to write" if not report.skipped else "nothing written"]
     (note if dry_run else click.echo)(("dry run: " if dry_run else "") + ", ".join(done))
     for path, ours, theirs in report.conflicts:
         note(f'{printable(path)}: "{ours}" here, "{theirs}" by another program for the same face; both are kept')

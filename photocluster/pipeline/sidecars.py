@@ -5,7 +5,7 @@ What was written is kept in the table `written`, one row per file, as JSON::
     {
       "photo": "ab12...",                     hash of the photo
       "media": "/photos/a.jpg",               the file that the names are of
-      "regions": [["MWG", "Ann", [0.2, 0.3, 0.3, 0.4], false], ...],   see `xmp_merge.Written`
+      "regions": [["MWG", "Ann", [0.2, 0.3, 0.3, 0.4], false], ...],   see `xmp_regions.Written`
       "keywords": {"dc:subject": ["Ann"], ...},
       "made": ["dc:subject", ...],
       "whole": true,                          photocluster made the file
@@ -35,7 +35,8 @@ from photocluster.errors import PhotoError, UsageError
 from photocluster.records import Box, Source
 from photocluster.regions import Frame, alike, frame_of, in_fractions
 from photocluster.store import Library, NamedFace, PhotoFile
-from photocluster.xmp_merge import Memory, Merged, Named, Written, merge
+from photocluster.xmp_merge import Memory, Merged, merge
+from photocluster.xmp_regions import Named, Written
 
 BATCH = 200
 """Files per transaction."""

@@ -164,7 +164,7 @@ class Exchange:
     def former_hashes(self) -> dict[str, str]:
         """Return hash -> hash of the same photo now, of photos into which names were written."""
         query = """
-            SELECT former.value, photo.hash FROM written, json_each(written.content, '$.former') AS former
-            JOIN file ON file.path = written.path JOIN photo ON photo.id = file.photo
+            SELECT former.value, json_extract(written.content, '$.photo')
+            FROM written, json_each(written.content, '$.former') AS former
         """
         return {old: new for old, new in self._database.execute(query) if old != new}
