@@ -228,6 +228,8 @@ class Detector:
         Least score, 0..1.
     nms_threshold
         IoU above which two boxes are one face.
+    turned
+        Look for faces that lie on their side or hang upside down too.
     device
         One of `DEVICES`, see `providers`.
     """
@@ -238,8 +240,10 @@ class Detector:
         sizes: Sequence[int] = DETECTION_SIZES,
         threshold: float = DETECTION_THRESHOLD,
         nms_threshold: float = NMS_THRESHOLD,
+        turned: bool = True,
         device: str = "cpu",
     ) -> None:
+        self.turned = turned
         self.sizes = tuple(sorted(sizes))
         self.threshold = threshold
         self.nms_threshold = nms_threshold
@@ -263,7 +267,8 @@ class Detector:
         """
         pictures = self._pyramid(rgb)
         rows = self._faces(rgb, pictures, self.threshold)
-        rows = self._righted(rgb, rows) if len(rows) else self._lying(rgb, pictures)
+        if self.turned:
+            rows = self._righted(rgb, rows) if len(rows) else self._lying(rgb, pictures)
         rows[:, :14] /= scale
         return [
             Detection(Box(*(float(v) for v in row[:4])), float(row[14]), row[4:14].reshape(5, 2).copy()) for row in rows

@@ -73,9 +73,9 @@ class Analyser:
 
     @cached_property
     def of_frames(self) -> Analyser:
-        """The same for frames of videos: without the finest look."""
+        """The same for frames of videos: without the finest look, and upright, as their cameras note the turn."""
         other = copy(self)
-        other.detector = models.Detector(sizes=FRAME_SIZES, device=self.device)
+        other.detector = models.Detector(sizes=FRAME_SIZES, turned=False, device=self.device)
         return other
 
     def read(self, path: Path) -> tuple[DecodedPhoto, list[Face]]:
