@@ -252,8 +252,8 @@ def test_yes_and_no_to_a_person(site):
     said(page, "named")
 
 
-def test_a_group_is_named_and_faces_are_taken_out_with_the_mouse(site):
-    page = site.window("group/3")
+def test_a_cluster_is_named_and_faces_are_taken_out_with_the_mouse(site):
+    page = site.window("cluster/3")
     faces = page.locator(".faces [role=option]")
     assert faces.count() == EACH
 
@@ -273,9 +273,9 @@ def test_a_group_is_named_and_faces_are_taken_out_with_the_mouse(site):
     page.keyboard.press("Enter")
     said(page, "4 faces named Carla")
     assert sorted(named(site.folder).values()) == ["Carla"] * 4 + ["Dora"] * 2
-    page.click("nav >> text=Groups")
-    page.wait_for_selector(".groups li")
-    assert page.locator(".groups li").count() == len(COLOURS) - 1
+    page.click("nav >> text=Clusters")
+    page.wait_for_selector(".clusters li")
+    assert page.locator(".clusters li").count() == len(COLOURS) - 1
 
 
 def test_people_are_merged_by_dragging_and_by_ticking_renamed_and_split(site):
@@ -390,7 +390,7 @@ def test_two_windows_and_a_command_meanwhile(site):
         page.wait_for_selector(".people li:has-text('Zoe')")
 
     # Decided on what is shown, while a command decides otherwise: told, and nothing is lost.
-    site.go(two, "group/5")
+    site.go(two, "cluster/5")
     two.locator(".faces [role=option]").nth(0).click()
     two.route("**/api/changes", lambda route: route.abort())
     two.evaluate("window.stop()")
@@ -494,11 +494,11 @@ def test_axe_finds_nothing_serious(site, axe, scheme):
     )
     for page in (wide, narrow):
         page.wait_for_selector(".question")
-        pages = ["", "people", "person/1", "groups", "group/3", "search?q=Ann", "history"]
+        pages = ["", "people", "person/1", "clusters", "cluster/3", "search?q=Ann", "history"]
         for path in pages:
             site.go(page, path)
             page.wait_for_selector("main img" if path else ".question img")
-            if path in {"group/3", "person/1"}:
+            if path in {"cluster/3", "person/1"}:
                 page.locator(".faces [role=option]").nth(0).click()
             assert axe(page) == [], path
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is too wide"

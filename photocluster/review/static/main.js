@@ -4,15 +4,15 @@ import { get, onChange } from "./api.js";
 import { h, say, show, typing, warn } from "./dom.js";
 import { historyPage } from "./history.js";
 import { peoplePage } from "./people.js";
-import { groupPage, groupsPage, personPage } from "./person.js";
+import { clusterPage, clustersPage, personPage } from "./person.js";
 import { photoPage } from "./photo.js";
 import { queuePage } from "./queue.js";
 import { searchPage } from "./search.js";
 
 const pages = {
-  "": queuePage, people: peoplePage, person: personPage, groups: groupsPage, group: groupPage, photo: photoPage, search: searchPage, history: historyPage,
+  "": queuePage, people: peoplePage, person: personPage, clusters: clustersPage, cluster: clusterPage, photo: photoPage, search: searchPage, history: historyPage,
 };
-const menu = { person: "people", group: "groups", photo: "" };
+const menu = { person: "people", cluster: "clusters", photo: "" };
 const main = document.getElementById("main");
 let page = null;
 let turn = 0;

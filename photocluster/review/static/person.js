@@ -69,7 +69,7 @@ export async function personPage(main, [id]) {
     if (await done({ do: "cover", face: first.face, seen: seen([first]) })) { faces.grid.clear(); await reload(); }
   }
   async function lookForParts() {
-    const sure = await confirm(`Are these faces several people?`, "photocluster looks for groups among them. The largest keeps the name; each other becomes a new person, which you can rename or take back.", "Look for groups");
+    const sure = await confirm(`Are these faces several people?`, "photocluster looks for clusters among them. The largest keeps the name; each other becomes a new person, which you can rename or take back.", "Look for clusters");
     if (sure && await done({ do: "split", person: number })) await reload();
   }
   function rename() {
@@ -138,9 +138,9 @@ function chosenKey(event, grid, keys) {
   action();
 }
 
-export async function groupPage(main, [id]) {
+export async function clusterPage(main, [id]) {
   const number = Number(id);
-  const faces = facesOf(`/api/cluster/${number}`, `Faces of group ${number}`, captionOf);
+  const faces = facesOf(`/api/cluster/${number}`, `Faces of cluster ${number}`, captionOf);
   const summary = h("p", { class: "meta", role: "status" });
   const act = async (fields) => { if (await faces.act(fields)) await refresh(); };
   const whole = nameField({
@@ -155,17 +155,17 @@ export async function groupPage(main, [id]) {
     button("Leave out", "I", () => act({ do: "ignore", kind: "stranger" })),
   ]);
   async function refresh() {
-    const group = await faces.load();
-    summary.textContent = `${count(group.total, "face")}, ${group.unnamed.toLocaleString("en")} without a name`;
+    const cluster = await faces.load();
+    summary.textContent = `${count(cluster.total, "face")}, ${cluster.unnamed.toLocaleString("en")} without a name`;
   }
-  show(main, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, `Group ${number}`), summary),
+  show(main, h("div", { class: "head" }, h("h1", { tabindex: "-1" }, `Cluster ${number}`), summary),
     h("div", { class: "tools" }, whole.element,
-      h("button", { type: "button", onclick: async () => { if (await done({ do: "ignore", cluster: number, kind: "stranger" })) location.hash = "#/groups"; } }, "Nobody I know: leave them out")),
+      h("button", { type: "button", onclick: async () => { if (await done({ do: "ignore", cluster: number, kind: "stranger" })) location.hash = "#/clusters"; } }, "Nobody I know: leave them out")),
     faces.grid.element, faces.more, bar);
   await refresh();
   const keys = { x: () => act({ do: "ignore", kind: "not-a-face" }), i: () => act({ do: "ignore", kind: "stranger" }) };
   return {
-    title: `Group ${number}`, refresh,
+    title: `Cluster ${number}`, refresh,
     key: (event) => {
       const free = !(event.target instanceof Element && event.target.closest("button, a, li[role=option]"));
       if (event.key === "Enter" && free && !typing(event)) { event.preventDefault(); whole.input.focus(); } else chosenKey(event, faces.grid, keys);
@@ -173,10 +173,10 @@ export async function groupPage(main, [id]) {
   };
 }
 
-export async function groupsPage(main) {
+export async function clustersPage(main) {
   let wanted = 60;
   let known = "";
-  const list = h("ul", { class: "groups" });
+  const list = h("ul", { class: "clusters" });
   const summary = h("p", { class: "meta", role: "status" });
   const more = h("button", { type: "button", onclick: async () => { wanted += 60; await refresh(); } }, "Show more");
   async function refresh() {
@@ -184,15 +184,15 @@ export async function groupsPage(main) {
     const text = JSON.stringify(answer);
     if (text === known) return;
     known = text;
-    summary.textContent = `${count(answer.total, "group")} with faces that have no name, those with most first`;
+    summary.textContent = `${count(answer.total, "cluster")} with faces that have no name, those with most first`;
     more.hidden = answer.clusters.length >= answer.total || wanted >= PAGE;
     show(list, answer.clusters.map((each) => h("li", {},
-      h("a", { href: `#/group/${each.number}` },
+      h("a", { href: `#/cluster/${each.number}` },
         h("span", { class: "strip" }, each.samples.map((face) => faceImage(face, 224, { loading: "lazy", alt: "" }))),
-        h("span", { class: "who" }, `Group ${each.number}`),
+        h("span", { class: "who" }, `Cluster ${each.number}`),
         h("span", { class: "meta" }, `${count(each.unnamed, "face")} without a name`, each.names.length ? [", others: ", named(each.names.join(", "))] : null)))));
   }
-  show(main, h("div", { class: "head" }, h("h1", {}, "Unnamed groups"), summary), list, more);
+  show(main, h("div", { class: "head" }, h("h1", {}, "Unnamed clusters"), summary), list, more);
   await refresh();
-  return { title: "Unnamed groups", refresh };
+  return { title: "Unnamed clusters", refresh };
 }

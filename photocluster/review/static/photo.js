@@ -19,7 +19,7 @@ export async function photoPage(main, [hash]) {
       face.name || face.ignored ? null : h("span", { class: "meta" }, "no name")],
     onchange: (selection) => { bar.update(selection); frames(); },
     onlook: (face) => { hovered = face.face; if (face.time !== shownTime) drawFigure(face.time); frames(); },
-    onopen: (face) => { location.hash = face.person ? `#/person/${face.person}` : face.cluster ? `#/group/${face.cluster}` : location.hash; },
+    onopen: (face) => { location.hash = face.person ? `#/person/${face.person}` : face.cluster ? `#/cluster/${face.cluster}` : location.hash; },
   });
   const about = () => ({ faces: grid.selection().map((face) => face.face), seen: seen(grid.selection()) });
   const act = async (fields) => { if (await done({ ...fields, ...about() })) { grid.clear(); await refresh(); } };
@@ -67,7 +67,7 @@ export async function photoPage(main, [hash]) {
     show(figure, image, shown.map((face) => {
       const frame = h("button", {
         type: "button", class: "frame", data: { face: face.face }, "aria-pressed": "false",
-        "aria-label": face.name ?? (face.ignored ? "left out" : "no name"), onclick: () => grid.toggle(photo.faces.indexOf(face)),
+        "aria-label": face.name ?? (face.ignored ? "left out" : "no name"), onclick: () => grid.toggle(grid.faces.findIndex((one) => one.face === face.face)),
       }, h("span", { class: "label" }, face.name ? named(face.name) : "?"));
       frame.classList.toggle("ignored", face.ignored !== null);
       frame.classList.toggle("guess", face.source === "propagated");

@@ -148,8 +148,8 @@ export async function queuePage(main, _args, onprogress) {
     if (!current) {
       const through = working ? "Looking for questions …" : "Nothing to ask.";
       show(main, h("h1", {}, through), working ? null : h("p", {},
-        "Every group has a name, was ruled out, or is too far from everybody. ",
-        h("a", { href: "#/groups" }, "See the unnamed groups"), " or ", h("a", { href: "#/people" }, "the people"), "."));
+        "Every cluster has a name, was ruled out, or is too far from everybody. ",
+        h("a", { href: "#/clusters" }, "See the unnamed clusters"), " or ", h("a", { href: "#/people" }, "the people"), "."));
       return;
     }
     const question = current;
@@ -165,8 +165,8 @@ export async function queuePage(main, _args, onprogress) {
     });
     const own = h("section", { class: "side", "aria-label": "The faces in question" },
       grid.element, chosen);
-    const others = question.others.length ? h("section", { class: "side others", "aria-label": question.kind === "pair" ? "The other group" : `Known faces of ${question.name}` },
-      h("h2", {}, question.kind === "pair" ? `The other group, ${count(question.other_count, "face")}` : [named(question.name), ", as you know"]),
+    const others = question.others.length ? h("section", { class: "side others", "aria-label": question.kind === "pair" ? "The other cluster" : `Known faces of ${question.name}` },
+      h("h2", {}, question.kind === "pair" ? `The other cluster, ${count(question.other_count, "face")}` : [named(question.name), ", as you know"]),
       h("ul", { class: "faces" }, question.others.map((face) => h("li", {}, h("img", { src: picture(face, 480), alt: `Face in ${face.file}`, width: 480, height: 480, draggable: "false" }))))) : null;
     const yes = question.kind !== "name" ? button("Yes", "Y", () => give("yes"), { class: "main" }) : null;
     const no = question.kind !== "name" ? button("No", "N", () => give("no")) : null;
@@ -175,7 +175,7 @@ export async function queuePage(main, _args, onprogress) {
         h("div", { class: "asked" },
           h("h1", { id: "question", tabindex: "-1" }, headline(question)),
           h("p", { class: "meta" }, count(question.count, "face"),
-            question.count > question.faces.length ? [`, ${question.faces.length} of them here`, question.cluster ? [" · ", h("a", { href: `#/group/${question.cluster}` }, "see all")] : null].flat() : null,
+            question.count > question.faces.length ? [`, ${question.faces.length} of them here`, question.cluster ? [" · ", h("a", { href: `#/cluster/${question.cluster}` }, "see all")] : null].flat() : null,
             question.kind === "person" ? ` · likely to ${Math.round(100 * question.probability)} %` : null)),
         h("div", { class: `sides of-${Math.min(question.faces.length, 5)}` }, own, others),
         beside,
