@@ -192,7 +192,7 @@ def _decode_in_parts(
     """Decode a picture that is too large to be held at its full size; None where there is no way."""
     size = picture.size
     factor = max(1, max(size) // longest_side)
-    _refuse_result(size, name, factor, max_pixels)
+    _refuse_result(size, name, factor, max_pixels, large.bytes_needed(content, name, size))
     # Pillow would load a PNG to look for EXIF behind its pixels.
     exif = exif_facts(picture) if name != "PNG" or "exif" in picture.info else ExifFacts()
     icc = picture.info.get("icc_profile")
@@ -291,13 +291,13 @@ def _refuse_too_large(picture: Image.Image, name: str, full: tuple[int, int], ma
         raise _too_large(full, name, needed, max_pixels)
 
 
-def _refuse_result(size: tuple[int, int], name: str, factor: int, max_pixels: int) -> None:
-    """Refuse what is decoded in parts, and is too large even so."""
+def _refuse_result(size: tuple[int, int], name: str, factor: int, max_pixels: int, beside: int) -> None:
+    """Refuse what is decoded in parts, and is too large even so: its result, with what it takes `beside`."""
     if size[0] * size[1] > MAX_PIXELS_IN_PARTS:
         raise PhotoTooLarge(
             f"too large: {size[0]} x {size[1]} pixels; the limit is {MAX_PIXELS_IN_PARTS / 1e6:,.0f} million"
         )
-    needed = size[0] * size[1] * 2 * _BYTES_PER_PIXEL // factor**2
+    needed = size[0] * size[1] * 2 * _BYTES_PER_PIXEL // factor**2 + beside
     if needed > max_pixels * _BYTES_PER_PIXEL:
         raise _too_large(size, name, needed, max_pixels)
 

@@ -183,6 +183,14 @@ def test_libvips_makes_the_picture_that_pillow_makes(monkeypatch, format_, mode)
     assert difference(apart.rgb[:rows, :columns], whole.rgb[:rows, :columns]) < 3
 
 
+def test_what_libvips_would_hold_counts():
+    size = (10_000, 10_000)
+    assert large.bytes_needed(encoded(scene(8, 8), "WEBP"), "WEBP", size) == 300_000_000
+    assert large.bytes_needed(encoded(scene(8, 8), "WEBP", lossless=True), "WEBP", size) == 600_000_000
+    assert large.bytes_needed(bytes(1000), "TIFF", size) == 2000
+    assert large.bytes_needed(bytes(1000), "PNG", size) == 0
+
+
 def test_without_libvips_the_remedy_is_named(monkeypatch):
     content = encoded(scene(300, 200), "PNG")
     monkeypatch.setattr(photos, "MAX_PIXELS", 10_000)
