@@ -462,6 +462,34 @@ def test_a_clip_behind_a_jpeg_changes_nothing(scan, album, seen):
 # Any order of events ------------------------------------------------------------------------------------------------
 
 
+def test_a_scan_that_was_stopped_leaves_no_pair_unlinked(scan, album, seen, name, monkeypatch):
+    picture(album / "IMG_1.CR2", 1, shade=9)
+    scan()
+    name("IMG_1.CR2", "Ann")
+    picture(album / "IMG_1.JPG", 1)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("photocluster.pipeline.moments.HeldBack.take_left_alone", stop)
+        with pytest.raises(scanning.Interrupted):
+            scan()
+    scan()
+    assert seen() == [("IMG_1.JPG", "Ann")]
+
+
+def test_a_jpeg_that_returns_shows_the_raw_that_came_meanwhile(scan, album, seen, tmp_path):
+    jpeg = picture(album / "IMG_1.JPG", 1)
+    scan()
+    jpeg.rename(tmp_path / "away.jpg")
+    picture(album / "IMG_1.CR2", 1, shade=9)
+    scan()
+    (tmp_path / "away.jpg").rename(jpeg)
+    scan()
+    assert seen() == [("IMG_1.JPG", None)]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_comes_and_goes_no_name_is_lost_and_the_past_decides_nothing(scan, album, seen, library_folder, seed):
     """Files of three moments come and go at random, their faces are named; in the end a new library sees the same."""

@@ -106,7 +106,10 @@ class HeldBack:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._newest_file, self._newest_photo = library.moments.newest()
+        pending = library.files.pending()
+        self._empty = library.moments.newest() == (0, 0)
+        self._unsure = bool(pending.files) or not pending.complete or library.photos.settled_rows() != library.rows
+        self._changed: set[bytes] = set()
         self._files: defaultdict[Path, dict[Path, FoundFile]] = defaultdict(dict)
         self._folders: set[Path] = set()
 
@@ -116,12 +119,18 @@ class HeldBack:
 
     def takes(self, file: FoundFile) -> bool:
         """Return whether a new or changed file is held back; if not, others of its folder may be its companions."""
+        self.note(file)
         folder = file.path.parent
-        self._folders.add(folder)
         if rank_of(file.path.name) is Rank.PICTURE:
             return False
         self._files[folder][file.path] = file
         return True
+
+    def note(self, file: FoundFile) -> None:
+        """Note that a file is new or changed, or there again: others of its folder may be its companions."""
+        if not self._empty:
+            self._changed.add(file.raw)
+        self._folders.add(file.path.parent)
 
     def take_left_alone(self) -> None:
         """Hold back, too, the files that were never worked on and whose partner is gone; others may find a new one."""
@@ -133,10 +142,13 @@ class HeldBack:
                     known.path, FoundFile(os.fsencode(known.path), known.size, known.mtime_ns)
                 )
 
+        if self._unsure:  # a scan that was stopped may have stored a picture, and not asked whose moment it shows
+            self._folders |= {path.parent for path in self._library.moments.paths() if rank_of(path.name)}
+
     def due(self, rank: Rank) -> Iterator[FoundFile]:
         """Yield the files of a rank, with their partners; when all of lower ranks are stored."""
         for folder in sorted(self._folders, key=os.fsencode):
-            if self._newest_file or any(rank_of(path.name) is rank for path in self._files[folder]):
+            if not self._empty or any(rank_of(path.name) is rank for path in self._files[folder]):
                 yield from self._of_folder(folder, rank)
 
     def _of_folder(self, folder: Path, rank: Rank) -> Iterator[FoundFile]:
@@ -162,7 +174,7 @@ class HeldBack:
 
     def _asks(self, known: FileOfMoment, partner: FileOfMoment) -> bool:
         """Whether it is to be found out if a photo shows the moment of a file that was there: it has just come, say."""
-        new = partner.id > self._newest_file or (partner.photo or 0) > self._newest_photo
+        new = self._unsure or os.fsencode(partner.path) in self._changed
         unsettled = known.state is not FileState.OTHER or known.shown_by is not None
         return (new or known.left_alone) and unsettled and not known.missing and known.shown_by != partner.digest
 

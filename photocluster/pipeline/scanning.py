@@ -265,6 +265,7 @@ class _Scan:
             if known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
                 if known.missing:
                     self.reappeared.append(known.id)
+                    self.held_back.note(found)
                 if known.state is not FileState.FAILED or not options.retry_failed:
                     self._note_unchanged(found, known)
                     if self.done % 256 == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -233,6 +233,11 @@ class Moments:
             "SELECT (SELECT coalesce(max(id), 0) FROM file), (SELECT coalesce(max(id), 0) FROM photo)"
         ).fetchone()
         return int(file), int(photo)
+
+    def paths(self) -> Iterator[Path]:
+        """Yield the paths of all files that are there and hold a photo."""
+        for (path,) in self._database.execute("SELECT path FROM file WHERE photo IS NOT NULL AND NOT missing"):
+            yield Path(os.fsdecode(path))
 
     def in_folder(self, folder: Path) -> list[FileOfMoment]:
         """Return the known files right in a folder, by the bytes of their paths."""
