@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from photocluster.errors import UnreadableFile
+from photocluster.formats import HEAD, format_of
 from photocluster.heif import orientation_of
 
 _JPEG_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PACKETS = ((b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<x:xapmeta", b"</x:xapmeta>"))
-_XMP_BY_PILLOW = frozenset(("JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"))
 LONGEST_PACKET = 64 * 2**20
 """Bytes of a packet that are looked at; a packet with an edit history and masks has a few million."""
 
@@ -38,7 +38,7 @@ def packets(path: Path) -> list[bytes]:
             if picture is None:
                 return _scanned(file)
             with picture:
-                return _of_picture(picture) if picture.format in _XMP_BY_PILLOW else _scanned(file)
+                return _of_picture(picture)
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -86,19 +86,29 @@ def size(path: Path) -> tuple[int, int] | None:
 
 
 def _header(file: Any) -> Any:
-    """Return Pillow's picture with its header read, or None. Not by `Image.open`, which refuses large pictures."""
-    from PIL import Image
+    """Return Pillow's picture with its header read, or None.
 
-    prefix = file.read(16)
+    Not by `Image.open`: it refuses large pictures, and would let the parsers of many formats loose on the file.
+    """
+    from PIL import AvifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+    head = file.read(HEAD)
     file.seek(0)
-    Image.init()
-    for plugin, accept in Image.OPEN.values():
-        with suppress(SyntaxError, IndexError, TypeError, KeyError, struct.error):
-            if accept is not None and accept(prefix) is True:
-                return plugin(file, "")
-        file.seek(0)
-    if prefix[4:8] == b"ftyp" and prefix[8:12] in {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"}:
+    plugins: dict[str | None, Any] = {
+        "JPEG": JpegImagePlugin.JpegImageFile,
+        "PNG": PngImagePlugin.PngImageFile,
+        "WEBP": WebPImagePlugin.WebPImageFile,
+        "AVIF": AvifImagePlugin.AvifImageFile,
+    }
+    is_tiff = head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}  # most RAW files are TIFFs, too
+    name = "TIFF" if is_tiff else format_of(head)
+    if name == "HEIF":
         return _heif(file)
+    plugin = TiffImagePlugin.TiffImageFile if is_tiff else plugins.get(name)
+    if plugin is not None:
+        with suppress(SyntaxError, IndexError, TypeError, KeyError, struct.error):
+            return plugin(file, "")
+        file.seek(0)
     return None
 
 
