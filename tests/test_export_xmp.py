@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -226,7 +227,7 @@ def test_a_photo_that_changed_is_left_out(library, photo, run_cli):
     library_folder = library.folder
     result = run_cli("--library", library_folder, "export", "xmp", photo.parent, "--json")
     assert result.code == 3
-    assert [(Path(path).name, reason.split(";")[0].split(":")[0]) for path, reason in result.json["skipped"]] == [
+    assert [(Path(s["path"]).name, re.split("[;:]", s["reason"])[0]) for s in result.json["skipped"]] == [
         ("a.jpg", "has changed since the last scan"),
         ("b.jpg", "cannot be read"),
     ]

@@ -24,6 +24,7 @@ from photocluster.cli.footage import video
 from photocluster.cli.targets import dry_run_option
 
 if TYPE_CHECKING:
+    from photocluster.pipeline.folders import FoldersReport
     from photocluster.pipeline.sidecars import ExportReport
 
 EXIT_SKIPPED = 3
@@ -217,10 +218,15 @@ def xmp(
                 library, places, include_propagated=include_propagated, dry_run=dry_run, progress=progress
             )
     if as_json:
-        write_json({"dry_run": dry_run, **plain(report)})
+        conflicts = [{"path": path, "name": ours, "there": theirs} for path, ours, theirs in report.conflicts]
+        write_json({"dry_run": dry_run, **plain(report), "skipped": _skipped(report), "conflicts": conflicts})
     else:
         _say_exported(report, dry_run=dry_run)
     return EXIT_SKIPPED if report.skipped else 0
+
+
+def _skipped(report: ExportReport | FoldersReport) -> list[dict[str, object]]:
+    return [{"path": path, "reason": reason} for path, reason in report.skipped]
 
 
 def _say_exported(report: ExportReport, *, dry_run: bool) -> None:
@@ -285,7 +291,7 @@ def folders(ctx: click.Context, out: str, *, link: str, include_propagated: bool
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if as_json:
-        write_json(report)
+        write_json({**plain(report), "skipped": _skipped(report)})
     else:
         click.echo(
             f"{printable(Path(out))}: {count(report.persons, 'person', 'people')}; {report.made:,} made, "
