@@ -59,6 +59,14 @@ def folder(library_folder, tmp_path) -> Path:
     return library_folder
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory) -> Path:
+    """Return a library that all tests share in which nothing may happen."""
+    folder = tmp_path_factory.mktemp("untouched")
+    fill(folder / "library", folder / "photos")
+    return folder / "library"
+
+
 class Site:
     """The application behind its gate, called without a socket; questions are only made where a test wants them."""
 
@@ -135,7 +143,7 @@ LABEL = {"do": "label", "faces": [0], "name": "Mallory"}
         ({"content-type": "multipart/form-data; boundary=x"}, 415),
     ],
 )
-def test_a_decision_that_our_page_did_not_send_is_refused(folder, headers, status):
+def test_a_decision_that_our_page_did_not_send_is_refused(untouched, headers, status):
     async def test(site):
         answer = await site.post(LABEL, **headers)
         assert answer.status_code == status
@@ -144,19 +152,19 @@ def test_a_decision_that_our_page_did_not_send_is_refused(folder, headers, statu
             assert (await site.get("/api/people", **headers)).status_code == status
             assert (await site.get("/face/0/224", **headers)).status_code == status
 
-    with_site(folder, test)
-    assert events(folder) == []
+    with_site(untouched, test)
+    assert events(untouched) == []
 
 
-def test_a_request_of_two_hosts_is_refused(folder):
+def test_a_request_of_two_hosts_is_refused(untouched):
     async def test(site):
         raw = [("host", HOST), ("host", "evil.example"), *site.cookie().items()]
         assert (await site.client.get("/api/people", headers=httpx.Headers(raw))).status_code == 400
 
-    with_site(folder, test)
+    with_site(untouched, test)
 
 
-def test_a_body_that_is_too_large_is_refused_whatever_its_header_says(folder):
+def test_a_body_that_is_too_large_is_refused_whatever_its_header_says(untouched):
     async def test(site):
         assert (await site.post(b'{"do": "' + b"x" * MAX_BODY + b'"}')).status_code == 413
 
@@ -168,8 +176,8 @@ def test_a_body_that_is_too_large_is_refused_whatever_its_header_says(folder):
         answer = await site.client.post("/api/decide", content=chunks(), headers=headers)
         assert answer.status_code == 413
 
-    with_site(folder, test)
-    assert events(folder) == []
+    with_site(untouched, test)
+    assert events(untouched) == []
 
 
 @pytest.mark.parametrize(
@@ -194,7 +202,7 @@ def test_a_body_that_is_too_large_is_refused_whatever_its_header_says(folder):
         "/docs",
     ],
 )
-def test_no_path_of_a_request_reaches_a_file(folder, path):
+def test_no_path_of_a_request_reaches_a_file(untouched, path):
     async def test(site):
         answer = await site.get(path)
         assert answer.status_code in {404, 422}
@@ -202,7 +210,7 @@ def test_no_path_of_a_request_reaches_a_file(folder, path):
         assert b"root:" not in answer.content
         assert b"SQLite" not in answer.content
 
-    with_site(folder, test)
+    with_site(untouched, test)
 
 
 def test_a_get_changes_nothing(folder, tmp_path):
@@ -229,7 +237,7 @@ def test_a_get_changes_nothing(folder, tmp_path):
     assert before == {path: path.read_bytes() for path in (tmp_path / "photos").iterdir()}
 
 
-def test_the_token_becomes_a_cookie_and_leaves_the_address(folder):
+def test_the_token_becomes_a_cookie_and_leaves_the_address(untouched):
     async def test(site):
         assert (await site.client.get("/")).status_code == 403
         assert (await site.client.get("/?token=wrong")).status_code == 403
@@ -248,10 +256,10 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(folder):
         site.client.cookies.clear()
         assert (await site.client.get(f"/?token={once}")).status_code == 403
 
-    with_site(folder, test)
+    with_site(untouched, test)
 
 
-def test_every_answer_forbids_what_the_page_does_not_need(folder):
+def test_every_answer_forbids_what_the_page_does_not_need(untouched):
     async def test(site):
         for path in ("/", "/static/main.js", "/api/people", "/face/0/224", "/nothing", "/api/person/99"):
             answer = await site.get(path)
@@ -260,10 +268,10 @@ def test_every_answer_forbids_what_the_page_does_not_need(folder):
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
 
-    with_site(folder, test)
+    with_site(untouched, test)
 
 
-def test_another_host_is_only_served_when_asked_and_by_address(folder):
+def test_another_host_is_only_served_when_asked_and_by_address(untouched):
     async def test(site):
         for host, status in (
             (f"192.168.0.7:{PORT}", 200),
@@ -273,7 +281,7 @@ def test_another_host_is_only_served_when_asked_and_by_address(folder):
         ):
             assert (await site.get("/api/people", host=host)).status_code == status
 
-    with_site(folder, test, host="nas")
+    with_site(untouched, test, host="nas")
 
 
 def test_the_page_holds_no_html_from_text_and_no_address_of_others():
@@ -356,7 +364,7 @@ def test_decisions_are_those_of_the_command_line_and_are_stored_at_once(folder):
         {"do": "label", "faces": [0], "name": "Ann", "seen": {"x": "y"}},
     ],
 )
-def test_what_cannot_be_meant_is_told_and_changes_nothing(folder, fields):
+def test_what_cannot_be_meant_is_told_and_changes_nothing(untouched, fields):
     async def test(site):
         answer = await site.post(fields)
         assert answer.status_code == 422
@@ -364,8 +372,8 @@ def test_what_cannot_be_meant_is_told_and_changes_nothing(folder, fields):
         assert (await site.post(b"[1]")).status_code == 422
         assert (await site.post(b"{")).status_code == 422
 
-    with_site(folder, test)
-    assert events(folder) == []
+    with_site(untouched, test)
+    assert events(untouched) == []
 
 
 def test_a_face_that_was_named_meanwhile_is_told_and_keeps_its_name(folder):
@@ -418,6 +426,7 @@ async def first_questions(site):
     return (await site.get("/api/queue")).json()
 
 
+@pytest.mark.slow
 def test_questions_are_answered_once_leave_the_queue_and_can_be_taken_back(folder):
     async def test(site):
         state = await first_questions(site)
@@ -634,6 +643,7 @@ def test_the_address_is_the_first_line_and_ctrl_c_ends_it_cleanly(folder):
     assert told[0].startswith("data: ")
 
 
+@pytest.mark.slow
 def test_the_address_as_json_and_a_warning_for_another_host(folder):
     server = command(folder, "--host", "0.0.0.0", "--json")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -52,7 +53,10 @@ class Changes:
         """Look now: a decision was just made here."""
         if self._library is None:
             return
-        version = self._library.data_version()
+        try:
+            version = self._library.data_version()
+        except sqlite3.Error:  # whoever asks for something next is told what is wrong with the library
+            return
         if version != self._seen:
             self._seen = version
             for listener in self._listeners:

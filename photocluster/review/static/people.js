@@ -1,7 +1,7 @@
 // All people: to look at, to find, and to make two of them one by dragging one onto the other.
 
-import { done, get, knownNames } from "./api.js";
-import { confirm, count, h, name as named, show } from "./dom.js";
+import { decide, done, get, knownNames, sentence } from "./api.js";
+import { confirm, count, h, name as named, say, show, warn } from "./dom.js";
 import { faceImage } from "./faces.js";
 
 const fold = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLocaleLowerCase();
@@ -11,7 +11,15 @@ export async function mergePeople(into, others) {
   const sure = await confirm(`Are ${names} and ${into.name} one person?`,
     `All their faces carry the name ${into.name} then, and ${names} finds the same person. Undo in History takes it back.`, "Yes, one person");
   if (!sure) return false;
-  return done({ do: "merge", persons: [into.id, ...others.map((each) => each.id)] });
+  const fields = { do: "merge", persons: [into.id, ...others.map((each) => each.id)] };
+  try {
+    say(sentence((await decide(fields)).words));
+    return true;
+  } catch (failure) {
+    if (failure.status !== 422) { warn(sentence(failure.message)); return failure.status === 409; }
+    const still = await confirm("They were seen side by side", `${sentence(failure.message.split(/[.:] /)[0])}. Is it a mirror or a collage, and one person all the same?`, "Yes, one person all the same");
+    return still && done({ ...fields, force: true });
+  }
 }
 
 export async function peoplePage(main) {
