@@ -46,7 +46,7 @@ def library(clip, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         scan_in_this_process(patch, Analyser)
         report = scan(folder, [clip.parent], ScanOptions(workers=1))
-    assert (report.photos, report.failed) == (3, [])
+    assert (report.photos, report.videos, report.failed) == (3, 1, [])
     with Library(folder) as library:
         (face,) = [row.face for row in library.faces.rows() if row.path.endswith("0.png")]
         with library.names.decide("label", {}) as decision:
@@ -113,6 +113,7 @@ def test_tables_and_sheets_show_the_frame(library, run_cli, tmp_path):
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_a_clip_can_be_asked_about(clip, library, run_cli):
     ran = run_cli("--library", library.folder, "identify", clip, "--json")
     assert ran.code == 0, ran.err
@@ -122,7 +123,8 @@ def test_a_clip_can_be_asked_about(clip, library, run_cli):
     assert "at 0:0" in run_cli("--library", library.folder, "identify", clip).out
 
 
-def test_the_written_clip(clip, library, run_cli, tmp_path):
+def test_the_written_clip(clip, library, run_cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("photocluster.pipeline.clip_export.LOOK_EVERY", 0.4)  # in half the time
     out = tmp_path / "out.mp4"
     ran = run_cli("--library", library.folder, "export", "video", clip, out, "--json")
     assert ran.code == 0, ran.err

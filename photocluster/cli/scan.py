@@ -149,6 +149,7 @@ def _figures(report: ScanReport) -> dict[str, object]:
     return {
         "photos": report.photos,
         "photos_with_faces": report.photos_with_faces,
+        "videos": report.videos,
         "faces": report.faces,
         "unchanged": report.unchanged,
         "known": report.known,
@@ -175,6 +176,7 @@ def _show(report: ScanReport) -> None:
     rate = report.photos / report.seconds if report.seconds else 0.0
     rows = [
         ("new photos", f"{report.photos:,}", f"{report.photos_with_faces:,} with faces, {rate:.1f} a second"),
+        ("videos", f"{report.videos:,}", "of the new photos"),
         ("new faces", f"{report.faces:,}", ""),
         ("unchanged files", f"{report.unchanged:,}", "not opened"),
         ("known photos", f"{report.known:,}", "copied or moved"),

@@ -71,16 +71,17 @@ class Progress:
 class ScanReport:
     """What a scan did.
 
-    `photos` were decoded, `faces` found on them; `unchanged` files were not opened; `known` files hold photos that the
-    library knew (copies, moved files); `others` are no photos. `failed` lists (path, reason) of the photos that could
-    not be used, those of earlier scans that are still there included; `problems` what the walk could not enter.
-    `missing` photos have no file left. `companions` show the moment of another photo, and were not looked into.
-    `carried` faces got the names of an earlier version of their photo, or of another photo of the moment, `placed` ones
-    a name that an import had kept. `stages` is CPU seconds by stage, `seconds` wall time.
+    `photos` were decoded, `videos` of them, `faces` found on them; `unchanged` files were not opened; `known` files
+    hold photos that the library knew (copies, moved files); `others` are no photos. `failed` lists (path, reason) of
+    the photos that could not be used, those of earlier scans that are still there included; `problems` what the walk
+    could not enter. `missing` photos have no file left. `companions` show the moment of another photo, and were not
+    looked into. `carried` faces got the names of an earlier version of their photo, or of another photo of the moment,
+    `placed` ones a name that an import had kept. `stages` is CPU seconds by stage, `seconds` wall time.
     """
 
     photos: int = 0
     photos_with_faces: int = 0
+    videos: int = 0
     faces: int = 0
     unchanged: int = 0
     known: int = 0
@@ -359,6 +360,7 @@ class _Scan:
             self.report.photos += 1
             self.report.faces += len(file.faces or ())
             self.report.photos_with_faces += bool(file.faces)
+            self.report.videos += file.facts.duration is not None
 
     def _commit_or_wait(self) -> None:
         """Commit, unless another process holds the library: then go on working, and try again a batch later."""
