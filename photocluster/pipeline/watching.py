@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -208,11 +209,11 @@ class _Waiting:
             return None
         if now - self.last_full > RESCAN_SECONDS:
             return self._scan(self.roots, [], now)
-        settled = {path: since for path, since in self.since.items() if self._has_settled(path, since, now)}
-        oldest = min(settled.values(), default=now)
-        if not settled or (len(settled) < len(self.since) and now - oldest < self.settle + BATCH_WAIT):
+        settled = (path for path, since in self.since.items() if self._has_settled(path, since, now))
+        batch = list(islice(settled, BATCH_FILES))
+        oldest = min((self.since[path] for path in batch), default=now)
+        if not batch or (len(batch) < min(len(self.since), BATCH_FILES) and now - oldest < self.settle + BATCH_WAIT):
             return None
-        batch = sorted(settled, key=os.fsencode)[:BATCH_FILES]
         there = [path for path in batch if os.path.lexists(path)]
         found = self._scan(there, [path for path in batch if path not in set(there) and self._may_be_gone(path)], now)
         if found is not None:
