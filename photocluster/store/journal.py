@@ -212,18 +212,24 @@ class Decision:
                 self.remove("assignment", {"face": face})
 
     def _touched_photos(self) -> list[int]:
-        photos: set[int] = set()
+        """Return the photos that this decision touched and in which a propagated name stands."""
+        faces: set[int] = set()
+        mirrors: set[str] = set()
         for table, before, after in self.changes:
             row = before or after or {}
             if table == "mirror":
-                found = self._connection.execute("SELECT id FROM photo WHERE hash = ?", (row["photo"],)).fetchone()
+                mirrors.add(row["photo"])
             elif table in {"assignment", "rejection", "ignored"}:
-                found = self._connection.execute("SELECT photo FROM face WHERE id = ?", (row["face"],)).fetchone()
-            else:
-                found = None
-            if found is not None:
-                photos.add(found[0])
-        return sorted(photos)
+                faces.add(row["face"])
+        query = """
+            SELECT id FROM photo WHERE (
+                id IN (SELECT photo FROM face WHERE id IN (SELECT value FROM json_each(?)))
+                OR hash IN (SELECT value FROM json_each(?)))
+            AND EXISTS (SELECT 1 FROM face JOIN assignment ON assignment.face = face.id
+                WHERE face.photo = photo.id AND source = 'propagated') ORDER BY id
+        """
+        found = self._connection.execute(query, (json.dumps(sorted(faces)), json.dumps(sorted(mirrors))))
+        return [row[0] for row in found.fetchall()]
 
     def changes_json(self) -> str:
         """Return the changes as they are logged."""
