@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -117,16 +118,9 @@ ENTRIES = 100
 """Entries of a folder that are looked at between two signs of life."""
 
 
-@dataclass(slots=True)
-class _Entry:
-    """What is in a folder: `key` is the bytes of its name, of a folder with a separator behind, as in its files' paths.
-
-    `found` is (size, mtime in ns) of a file, None of a folder, or why it cannot be looked at.
-    """
-
-    key: bytes
-    name: str
-    found: tuple[int, int] | str | None
+_Entry = tuple[bytes, "FoundFile | str | None"]
+"""What is in a folder: its path, a folder's with a separator behind, as in its files' paths; and the file, None for a
+folder, or why it cannot be looked at."""
 
 
 @dataclass(slots=True)
@@ -151,18 +145,15 @@ class _Walk:
 
     def files(self) -> Iterator[tuple[bytes, FoundFile | WalkProblem]]:
         """Yield what is found with its sort key."""
-        folder, name = os.path.split(self.root)
-        top = _Folder(os.path.join(folder, ""), 0, 0, iter([_Entry(os.fsencode(name), name, None)]))  # noqa: PTH118
+        above = os.path.join(os.path.dirname(self.root), "")  # noqa: PTH118, PTH120
+        top = _Folder(above, 0, 0, iter([(os.fsencode(self.root), None)]))
         stack = [top]
         while stack:
-            here = stack[-1]
-            prefix, device = os.fsencode(here.path), here.device
-            for entry in here.entries:
-                key, found = prefix + entry.key, entry.found
-                if isinstance(found, tuple):
-                    yield key, FoundFile(key, *found, device)
+            for key, found in stack[-1].entries:
+                if isinstance(found, FoundFile):
+                    yield key, found
                     continue
-                path = here.path + entry.name
+                path = os.fsdecode(key[:-1] if key.endswith(_SEPARATOR) and len(key) > 1 else key)
                 looked = self._look(path) if found is None else found
                 if isinstance(looked, _Folder):
                     stack.append(looked)
@@ -227,26 +218,30 @@ def _look(
     if path.rstrip(os.sep) != root.rstrip(os.sep) and any(entry.name == NO_MEDIA for entry in entries):
         entries = []
     taken = rules.taken(entries, path, root)
+    prefix, device = os.fsencode(path), status.st_dev
     found: list[_Entry] = []
     for start in range(0, len(taken), ENTRIES):
         alive()
-        found += filter(None, map(_entry, taken[start : start + ENTRIES]))
-    found.sort(key=lambda entry: entry.key)
+        looked = (_entry(entry, prefix, device) for entry in taken[start : start + ENTRIES])
+        found += [entry for entry in looked if entry]
+    found.sort(key=itemgetter(0))
     return _Folder(path, status.st_dev, status.st_ino, iter(found))
 
 
-def _entry(entry: os.DirEntry[str]) -> _Entry | None:
+def _entry(entry: os.DirEntry[str], prefix: bytes, device: int) -> _Entry | None:
     """Return what an entry of a folder is; None for pipes and the like, and for links to nothing."""
-    key = os.fsencode(entry.name)
+    key = prefix + os.fsencode(entry.name)
     try:
         if entry.is_dir():
-            return _Entry(key + _SEPARATOR, entry.name, None)
+            return key + _SEPARATOR, None
         status = entry.stat()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
             return None
-        return _Entry(key, entry.name, f"cannot be read: {error.strerror or error}")
-    return _Entry(key, entry.name, (status.st_size, status.st_mtime_ns)) if stat.S_ISREG(status.st_mode) else None
+        return key, f"cannot be read: {error.strerror or error}"
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return key, FoundFile(key, status.st_size, status.st_mtime_ns, device)
 
 
 _SEPARATOR = os.fsencode(os.sep)
@@ -268,7 +263,9 @@ class _Rules:
     def taken(self, entries: list[E], folder: str, root: str) -> list[E]:
         """Return the entries that are not hidden, excluded or named themselves; `folder` ends in a separator."""
         hidden, named = self.hidden.match, self.named
-        entries = [entry for entry in entries if entry.path not in named and not hidden(entry.name)]
+        entries = [entry for entry in entries if not hidden(entry.name)]
+        if len(named) > 1:
+            entries = [entry for entry in entries if entry.path not in named]
         parent = os.path.basename(folder.rstrip(os.sep))  # noqa: PTH119
         for in_parent, name in self.hidden_in:
             if in_parent.match(parent):
