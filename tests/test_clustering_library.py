@@ -83,3 +83,46 @@ def test_either_numbering_puts_together():
     nothing = np.full(3, -1)
     assert either(nothing, nothing).tolist() == [-1, -1, -1]
     assert either(nothing[:0], nothing[:0]).tolist() == []
+
+
+def matched(labels, before, faces=None):
+    faces = np.arange(len(labels)) if faces is None else np.array(faces)
+    return pipeline_clusters.match_numbers(np.array(labels, dtype=np.int64), faces, before)
+
+
+def test_numbers_go_to_the_clusters_that_overlap_most():
+    assert matched([], {}) == ([], 0)
+    assert matched([0, 0, -1], {}) == ([-1, -1, None], 1)
+    before = {0: 7, 1: 7, 2: 7, 3: 9, 4: None}
+    assert matched([1, 1, 0, 0, 0, 0], before) == (
+        [7, 7, 9, 9, 9, 9],
+        0,
+    )  # the split-off face goes with its new cluster
+    assert matched([0, 0, 0, 0, 0], before) == ([7] * 5, 0)
+    assert matched([0, 1, 2, -1, -1], before) == ([7, -1, -2, None, None], 2)  # a tie: the lower face keeps the number
+    assert matched([5, 5, 2, 2, 2], {}, [30, 31, 32, 33, 34]) == ([-2, -2, -1, -1, -1], 2)  # new ones by falling size
+
+
+def test_changes_say_what_became_of_each_cluster():
+    before = {0: 1, 1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4, 7: 4, 8: 4, 9: 4, 10: 5, 11: 5, 12: None, 13: 6, 14: 6}
+    after = {0: 1, 1: 1, 2: 1, 3: 1, 4: 3, 5: 3, 6: 4, 7: 4, 8: 8, 9: 8, 10: 5, 11: None, 12: 9, 15: 9, 13: 6, 14: 6}
+    found = [
+        (change.kind.value, change.number, change.faces, change.before, change.others)
+        for change in pipeline_clusters.describe_changes(before, after)
+    ]
+    assert found == [
+        ("merged", 1, 4, 2, (2,)),
+        ("gone", 2, 0, 2, (1,)),
+        ("split", 4, 2, 4, (8,)),
+        ("shrunk", 5, 1, 2, ()),
+        ("new", 8, 2, 0, (4,)),
+        ("new", 9, 2, 0, ()),
+    ]
+    assert pipeline_clusters.describe_changes({}, {}) == []
+
+
+def test_capture_times_are_days_of_the_camera_s_clock():
+    days = pipeline_clusters._days(["1970-01-02T12:00:00", None, "1969-12-31T00:00:00+05:00", "1970-01-01"])
+    assert days.tolist()[:1] + days.tolist()[2:] == [1.5, -1.0, 0.0]
+    assert np.isnan(days[1])
+    assert pipeline_clusters._days([]).shape == (0,)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -192,12 +191,11 @@ def _days(captured_at: list[str | None]) -> NDArray[np.float64]:
 
     They are the camera's local time, without a zone; so is this, whatever zone the computer is in.
     """
-    epoch = datetime(1970, 1, 1)  # noqa: DTZ001
-
-    def days(at: str) -> float:
-        return (datetime.fromisoformat(at).replace(tzinfo=None) - epoch) / timedelta(days=1)
-
-    return np.array([float("nan") if at is None else days(at) for at in captured_at], dtype=np.float64)
+    # What NumPy does not know is the zone, which the first 19 characters, up to the second, leave out.
+    moments = np.array(["NaT" if at is None else at[:19] for at in captured_at], dtype="datetime64[s]")
+    days = moments.astype(np.int64) / 86_400
+    days[np.isnat(moments)] = np.nan
+    return days
 
 
 def _explain(library: Library, faces: IntArray, found: Contradiction) -> str:
@@ -216,42 +214,51 @@ def match_numbers(labels: IntArray, faces: IntArray, before: Mapping[int, int | 
     -------
     Per face the old number, None for noise, or -1 - i for the i-th new cluster; and how many new clusters there are.
     """
-    overlap: Counter[tuple[int, int]] = Counter()
-    size: Counter[int] = Counter()
-    first: dict[int, int] = {}
-    for label, face in zip(labels.tolist(), faces.tolist(), strict=True):
-        if label == NOISE:
-            continue
-        size[label] += 1
-        first.setdefault(label, face)
-        old = before.get(face)
-        if old is not None:
-            overlap[label, old] += 1
+    old = _numbers_of(before, faces.tolist())
+    rows = np.flatnonzero(labels != NOISE)
+    known, start, size = np.unique(labels[rows], return_index=True, return_counts=True)
+    first = faces[rows[start]]
+    both = rows[old[rows] >= 0]
+    pairs, overlap = np.unique(np.stack([labels[both], old[both]], axis=1), axis=0, return_counts=True)
+    order = np.lexsort((first[np.searchsorted(known, pairs[:, 0])], pairs[:, 1], -overlap))
     numbers: dict[int, int] = {}
     taken: set[int] = set()
-    for (label, old), _ in sorted(overlap.items(), key=lambda item: (-item[1], item[0][1], first[item[0][0]])):
-        if label not in numbers and old not in taken:
-            numbers[label] = old
-            taken.add(old)
-    fresh = sorted((label for label in size if label not in numbers), key=lambda label: (-size[label], first[label]))
+    for label, number in pairs[order].tolist():
+        if label not in numbers and number not in taken:
+            numbers[label] = number
+            taken.add(number)
+    fresh = [label for label in known[np.lexsort((first, -size))].tolist() if label not in numbers]
     numbers.update({label: -1 - i for i, label in enumerate(fresh)})
     return [None if label == NOISE else numbers[label] for label in labels.tolist()], len(fresh)
 
 
+def _numbers_of(membership: Mapping[int, int | None], faces: Sequence[int]) -> IntArray:
+    """Return the cluster number of each face (n,) int64, -1 where there is none."""
+    found = (membership.get(face) for face in faces)
+    return np.fromiter((-1 if number is None else number for number in found), dtype=np.int64, count=len(faces))
+
+
+def _counted(values: IntArray) -> tuple[list[Any], list[int]]:
+    """Return the different values (rows) and how many there are of each."""
+    found, counts = np.unique(values, axis=0, return_counts=True)
+    return found.tolist(), counts.tolist()
+
+
 def describe_changes(before: Mapping[int, int | None], after: Mapping[int, int | None]) -> list[ClusterChange]:
     """Return what became of each cluster, by number; clusters with the same faces are not listed."""
-    old_size = Counter(number for number in before.values() if number is not None)
-    new_size = Counter(number for number in after.values() if number is not None)
+    faces = list(before.keys() | after.keys())
+    old, new = _numbers_of(before, faces), _numbers_of(after, faces)
+    old_size, new_size = (Counter(dict(zip(*_counted(column[column >= 0]), strict=True))) for column in (old, new))
+    differ = old != new
+    moved = set(old[differ].tolist()) | set(new[differ].tolist())
+    moved.discard(-1)
     came_from: defaultdict[int, Counter[int]] = defaultdict(Counter)
     went_to: defaultdict[int, Counter[int]] = defaultdict(Counter)
-    moved: set[int] = set()
-    for face in before.keys() | after.keys():
-        old, new = before.get(face), after.get(face)
-        if old != new:
-            moved |= {number for number in (old, new) if number is not None}
-        if old is not None and new is not None:
-            came_from[new][old] += 1
-            went_to[old][new] += 1
+    stayed = (old >= 0) & (new >= 0)
+    pairs, counts = _counted(np.stack([old, new], axis=1)[stayed])
+    for (o, n), count in zip(pairs, counts, strict=True):
+        came_from[n][o] = count
+        went_to[o][n] = count
     changes = []
     for number in sorted(moved):
         size, was = new_size[number], old_size[number]

@@ -116,9 +116,12 @@ class Clusters:
             self._database.execute("DELETE FROM membership")
             self._database.executemany(
                 "INSERT INTO membership VALUES (?, ?, ?, ?)",
-                (
-                    (int(face), born[-1 - number] if number is not None and number < 0 else number, float(p), float(o))
-                    for face, number, p, o in zip(faces, numbers, probabilities, outliers, strict=True)
+                zip(
+                    faces.tolist(),
+                    [born[-1 - number] if number is not None and number < 0 else number for number in numbers],
+                    probabilities.tolist(),
+                    outliers.tolist(),
+                    strict=True,
                 ),
             )
             self._database.execute(
