@@ -64,6 +64,9 @@ ContentDetector."""
 PROBED_SECONDS = 30.0
 """Seconds at the beginning of a clip by which its keyframes are judged."""
 
+PROBED_KEYFRAMES = 12
+"""Keyframes by which it is judged, at the most: where they are so close, that is soon seen."""
+
 SAME_TIME = 1e-3
 """Seconds by which two times of one frame may differ: times are kept in milliseconds."""
 
@@ -210,11 +213,10 @@ class Clip:
         self._reformatter, self._small = VideoReformatter(), VideoReformatter()
         try:
             self._name, self._demuxer = self._recognised()
-            self._open()
-            first, self._keyframes = self._probe()
+            self.rewind()
+            first = self._first_frame()
             self._turn = _turn(first)
             self.facts = self._facts(first)
-            self._open()
         except BaseException:
             self.close()
             raise
@@ -252,8 +254,8 @@ class Clip:
             raise _unreadable(self.path, error) from error
         return found
 
-    def _open(self) -> None:
-        """Open the container, anew, at its beginning."""
+    def rewind(self) -> None:
+        """Open the container anew, to be gone through from its beginning; its streams are others then."""
         import av
 
         if hasattr(self, "container"):
@@ -274,21 +276,28 @@ class Clip:
                 f"{MAX_FRAME_PIXELS / 1e6:.0f} million"
             )
 
-    def _probe(self) -> tuple[VideoFrame, list[float]]:
-        """Return the first frame, and the times of the keyframes at the clip's beginning."""
-        first: VideoFrame | None = None
-        keyframes: list[float] = []
+    def _first_frame(self) -> VideoFrame:
         for packet in self._packets():
-            if first is None:
-                first = next(iter(self._decoded(packet)), None)
+            for frame in self._decoded(packet):
+                return frame
+        raise UndecodablePhoto("damaged: no frame of it can be decoded")
+
+    def _keyframes_suffice(self, interval: float) -> bool:
+        """Whether at the clip's beginning less than a tenth of the time lies between keyframes too far apart."""
+        self.rewind()
+        times: list[float] = []
+        end = 0.0
+        for packet in self._packets():
             time = self._seconds(packet.pts if packet.pts is not None else packet.dts)
-            if packet.is_keyframe and time is not None:
-                keyframes.append(time)
-            if first is not None and time is not None and time > PROBED_SECONDS:
+            if time is None:
+                continue
+            end = max(end, time)
+            if packet.is_keyframe:
+                times.append(time)
+            if time > PROBED_SECONDS or len(times) > PROBED_KEYFRAMES:
                 break
-        if first is None:
-            raise UndecodablePhoto("damaged: no frame of it can be decoded")
-        return first, sorted(keyframes)
+        gaps = np.diff([*sorted(times), end])
+        return len(times) > 1 and float(gaps[gaps > 1.5 * interval].sum()) <= 0.1 * end
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the packets of the stream, up to where the file is damaged beyond going on; the last one is empty."""
@@ -323,7 +332,7 @@ class Clip:
 
     def frames(self) -> Iterator[tuple[float, VideoFrame]]:
         """Yield (time in seconds, frame) of all frames that can be decoded, from the beginning."""
-        self._open()
+        self.rewind()
         yield from self._timed(self._packets())
 
     def _timed(
@@ -347,12 +356,12 @@ class Clip:
         Of a short clip there are `MIN_SAMPLES`; the interval grows where there would be more than `most` (None: it does
         not). What cannot be decoded is left out.
         """
-        self._open()
         duration = self.facts.duration or 0.0
         if duration:
             interval = max(min(interval, duration / MIN_SAMPLES), duration / most if most else 0.0)
         self.interval = interval
         only_keys = self._keyframes_suffice(interval)
+        self.rewind()
         packets = self._key_packets(interval / 4) if only_keys else self._packets()
         early = interval / 4 if only_keys else 0.0
         due, looked_at, taken, end = 0.0, -interval, 0, 0.0
@@ -374,12 +383,6 @@ class Clip:
             yield Sample(max(time, 0.0), self.picture(frame), new_scene)
         if not duration:
             self.facts = replace(self.facts, duration=end)
-
-    def _keyframes_suffice(self, interval: float) -> bool:
-        """Whether less than a tenth of the time lies between keyframes that are too far apart."""
-        ends = [*self._keyframes, min(PROBED_SECONDS, self.facts.duration or PROBED_SECONDS)]
-        gaps = np.diff(ends)
-        return float(gaps[gaps > 1.5 * interval].sum()) <= 0.1 * max(ends[-1], 1e-3) and len(self._keyframes) > 1
 
     def _key_packets(self, apart: float) -> Iterator[Packet[VideoStream]]:
         """Yield the packets of keyframes that lie a time apart, and the empty one at the end."""
@@ -412,7 +415,7 @@ class Clip:
 
         base = self._stream.time_base
         if base is not None and time > 0:
-            self._open()
+            self.rewind()
             with suppress(av.FFmpegError):
                 self.container.seek(int(time / base) + (self._stream.start_time or 0), stream=self._stream)
                 for shown, frame in self._timed(self._packets(), from_start=False):

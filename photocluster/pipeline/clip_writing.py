@@ -143,6 +143,7 @@ class ClipWriter:
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709, H.273
         context.color_range = 1  # 16..235
         self._stream = stream
+        self._hearing.rewind()
         heard = cast("AudioStream | None", self._hearing.container.streams.best("audio"))
         if heard is None or heard.codec_context is None:
             return
