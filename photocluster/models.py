@@ -299,7 +299,7 @@ class Detector:
             found.append(rows)
         proposals, height = self._merged(np.concatenate(found), np.concatenate(heights))
         small = height < SECURE_HEIGHT
-        close_ups = [self._look_again(rgb, row, threshold) for row in proposals[small][:MAX_CLOSE_UPS]]
+        close_ups = [self._look_again(rgb, row, threshold)[0] for row in proposals[small][:MAX_CLOSE_UPS]]
         rows = np.concatenate([proposals[~small & (proposals[:, 14] >= threshold)], *close_ups])
         return self._merged(rows, rows[:, 14])[0]
 
@@ -322,35 +322,40 @@ class Detector:
         for index, row in enumerate(rows):
             if row[14] >= SURELY_UPRIGHT:
                 continue
-            seen = []
-            for quarters in range(4):
-                turned = np.rot90(rgb, quarters)
-                proposal = _turned_back(row[None], -quarters % 4, (turned.shape[0], turned.shape[1]))[0]
-                face = self._look_again(turned, proposal, self.threshold)
-                seen.append(float(face[0, 14]) if len(face) else 0.0)
-                if quarters and seen[-1] > max(seen[:-1]):
-                    rows[index] = _turned_back(face, quarters, (rgb.shape[0], rgb.shape[1]))[0]
+            upright, *others = self._look_again(rgb, row, self.threshold, range(4))
+            turned = np.concatenate(others)
+            best = int(turned[:, 14].argmax()) if len(turned) else 0
+            if len(turned) and not (len(upright) and upright[0, 14] >= turned[best, 14]):
+                rows[index] = turned[best]
         return self._merged(rows, rows[:, 14])[0]
 
     def _merged(self, rows: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
         kept = non_maximum_suppression(rows[:, :4], rows[:, 14], self.nms_threshold)
         return rows[kept], values[kept]
 
-    def _look_again(self, rgb: ImageArray, proposal: FloatArray, threshold: float) -> FloatArray:
-        """Return the proposal as seen in an enlarged cut-out, (1, 15), or (0, 15) where no face is seen there."""
+    def _look_again(
+        self, rgb: ImageArray, proposal: FloatArray, threshold: float, turns: Sequence[int] = (0,)
+    ) -> list[FloatArray]:
+        """Return the proposal as seen in an enlarged cut-out in each of some quarter turns.
+
+        Each is (1, 15), or (0, 15) where no face is seen there.
+        """
         x0, y0, x1, y1 = proposal[:4]
         enlargement = CLOSE_UP_HEIGHT / max(float(y1 - y0), 1.0)
         side = CLOSE_UP_SIDE / enlargement
         left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
-        cut_out = cut(rgb, left, top, side)
-        rows = self._raw(np.asarray(cut_out))
-        rows[:, :14] /= enlargement
-        rows[:, :14:2] += left
-        rows[:, 1:14:2] += top
-        centre = (rows[:, :2] + rows[:, 2:4]) / 2
-        same = ((centre > proposal[:2]) & (centre < proposal[2:4])).all(axis=1) & (rows[:, 14] >= threshold)
-        rows = rows[same]
-        return rows[np.argsort(-rows[:, 14], kind="stable")[:1]]
+        cut_out = np.asarray(cut(rgb, left, top, side))
+        seen = []
+        for quarters in turns:
+            rows = _turned_back(self._raw(np.rot90(cut_out, quarters)), quarters, (CLOSE_UP_SIDE, CLOSE_UP_SIDE))
+            rows[:, :14] /= enlargement
+            rows[:, :14:2] += left
+            rows[:, 1:14:2] += top
+            centre = (rows[:, :2] + rows[:, 2:4]) / 2
+            same = ((centre > proposal[:2]) & (centre < proposal[2:4])).all(axis=1) & (rows[:, 14] >= threshold)
+            rows = rows[same]
+            seen.append(rows[np.argsort(-rows[:, 14], kind="stable")[:1]])
+        return seen
 
     def _raw(self, rgb: ImageArray) -> NDArray[np.float32]:
         """Return (k, 15) rows above the proposal threshold at one size: x0 y0 x1 y1, five landmarks, score."""

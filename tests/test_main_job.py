@@ -155,7 +155,7 @@ def test_a_second_run_keeps_the_numbers(job):
 def test_a_name_goes_over_to_later_photos(named):
     scanned = named("scan", named.album, named.later, "--json")
     assert scanned.json["photos"] == 6
-    assert scanned.json["unchanged"] == 28
+    assert scanned.json["unchanged"] == 27  # broken.jpg ends too early, and is new: it is tried again
     assert scanned.json["propagation"]["named"] >= 6
     faces = {
         Path(row["path"]).parent.name: row["person"]
