@@ -12,12 +12,10 @@ differs much from the one looked at before begins a new scene, and is sampled al
 from __future__ import annotations
 
 import hashlib
-import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
+from photocluster.containers import HEAD, camera, captured_at, format_of, refuse_unusable
 from photocluster.errors import PhotoTooLarge, UndecodablePhoto, UnreadableFile
 from photocluster.records import DecodedPhoto, ImageArray, PhotoFacts
 
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-HEAD = 400
-"""Bytes that suffice to tell a video: two packets of an MPEG transport stream with its time codes are 384."""
 
 INTERVAL = 1.0
 """Seconds between two samples, by default. Who comes into a home video stays for seconds; and cameras set a keyframe a
@@ -70,28 +66,6 @@ PROBED_KEYFRAMES = 12
 SAME_TIME = 1e-3
 """Seconds by which two times of one frame may differ: times are kept in milliseconds."""
 
-UNKNOWN_TIMES = ("1904-01-01T00:00:00", "1970-01-01T00:00:00")
-"""The zero of QuickTime's and of Unix's clock: no clock was set."""
-
-_STILL_OR_SOUND = r"hei[cxms]|hev[cxms]|mif1|msf1|avi[fs]|crx |jxl |jxs |jp2 |jpx |M4[ABP] |F4[AB] |aax |aaxc"
-
-_MAGIC: tuple[tuple[str, str, str], ...] = (
-    ("3GP", "mov", r".{4}ftyp3g"),
-    ("MOV", "mov", r".{4}ftypqt  |.{4}(?:moov|wide|mdat|skip|pnot).{4}"),
-    ("MP4", "mov", rf".{{4}}ftyp(?!{_STILL_OR_SOUND})"),
-    ("AVI", "avi", r"RIFF.{4}AVI "),
-    ("WebM", "matroska", r"\x1a\x45\xdf\xa3.{1,40}?\x42\x82.{1,2}webm"),
-    ("MKV", "matroska", r"\x1a\x45\xdf\xa3.{1,40}?\x42\x82.{1,2}matroska"),
-    ("MTS", "mpegts", r"(?:.{4}\x47.{187}){2}|(?:\x47.{187}){2}\x47"),
-    ("MPEG", "mpeg", r"\x00\x00\x01\xba"),
-    ("WMV", "asf", r"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
-    ("FLV", "flv", r"FLV\x01"),
-)
-"""Name of the format, libav's demuxer, and signature at the start of the content. The brands of ISO files that are
-still pictures or sound are left out: they are photos' business or nobody's."""
-
-_SIGNATURES = tuple((name, demuxer, re.compile(p.encode("latin-1"), re.DOTALL)) for name, demuxer, p in _MAGIC)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
@@ -104,7 +78,7 @@ class Sample:
 
 def is_video(head: bytes) -> bool:
     """Whether the content that begins with `head` (`HEAD` bytes suffice) is a video, whatever the file is called."""
-    return _format_of(head) is not None
+    return format_of(head) is not None
 
 
 def sniff(path: Path) -> bool:
@@ -120,10 +94,6 @@ def sniff(path: Path) -> bool:
             return is_video(file.read(HEAD))
         except OSError as error:
             raise _unreadable(path, error) from error
-
-
-def _format_of(head: bytes) -> tuple[str, str] | None:
-    return next(((name, demuxer) for name, demuxer, signature in _SIGNATURES if signature.match(head[:HEAD])), None)
 
 
 def content_hash(path: Path, *, alive: Callable[[], None] | None = None) -> str:
@@ -245,11 +215,11 @@ class Clip:
             size = self._file.seek(0, 2)
             self._file.seek(0)
             head = self._file.read(HEAD)
-            found = _format_of(head)
+            found = format_of(head)
             if found is None:
                 raise UndecodablePhoto("of no known video format")
             if found[1] == "mov":
-                _refuse_unusable(self._file, size)
+                refuse_unusable(self._file, size)
         except OSError as error:
             raise _unreadable(self.path, error) from error
         return found
@@ -457,44 +427,8 @@ class Clip:
         elif self.container.duration:
             duration = self.container.duration / 1e6  # AV_TIME_BASE
         return PhotoFacts(
-            width, height, _ORIENTATIONS[self._turn], self._name, _captured_at(said), _camera(said), max(duration, 0.0)
+            width, height, _ORIENTATIONS[self._turn], self._name, captured_at(said), camera(said), max(duration, 0.0)
         )
-
-
-_MOOV_READ = 4 * 2**20
-"""Bytes of an index that are searched for signs of encryption, which stand before the tables of its samples."""
-
-_PROTECTED = re.compile(rb"(encv|drmi).{,400}sinf", re.DOTALL)
-"""The sample entry of an encrypted stream, ISO 14496-12 and Apple's FairPlay."""
-
-
-def _refuse_unusable(file: BufferedReader, size: int) -> None:
-    """Refuse an ISO file (MP4, MOV) whose outermost boxes reach beyond its end, without an index, or encrypted.
-
-    Mostly it is still being copied, and would stay in the library as a clip of its own once the copy is complete.
-    """
-    position, kinds = 0, set()
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(16)
-        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-        if length == 1:
-            length = int.from_bytes(header[8:16], "big")
-        elif length == 0:  # to the end of the file
-            length = size - position
-        if length < 8:
-            break
-        kinds.add(kind)
-        if kind == b"moov" and _PROTECTED.search(file.read(_MOOV_READ)):
-            raise UndecodablePhoto("it is encrypted (protected against copying)")
-        if position + length > size:
-            raise UndecodablePhoto(
-                f"cut off: {size:,} bytes of at least {position + length:,} are there. If it is still being copied, "
-                "scan again later"
-            )
-        position += length
-    if not kinds & {b"moov", b"moof"}:
-        raise UndecodablePhoto("damaged: its index (moov) is missing, as when a recording or a copy broke off")
 
 
 def _chosen(container: InputContainer) -> VideoStream:
@@ -571,32 +505,6 @@ def _one_field(rgb: ImageArray) -> ImageArray:
 def _difference(a: ImageArray, b: ImageArray) -> float:
     """Return the mean absolute difference of two luminance pictures, 0..255."""
     return float(np.abs(a.astype(np.int16) - b).mean())
-
-
-def _captured_at(said: Mapping[str, str]) -> str | None:
-    """Return when a clip was taken: QuickTime's creation date, which is local time, else the container's.
-
-    That one is UTC by its standard, and local time in many cameras: it is taken as it stands.
-    """
-    for key in ("com.apple.quicktime.creationdate", "date-eng", "creation_time", "date", "icrd", "datetimeoriginal"):
-        value = said.get(key, "").strip()
-        if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", value):
-            continue
-        with suppress(ValueError):
-            time = datetime.fromisoformat(value).replace(tzinfo=None, microsecond=0).isoformat()
-            if time not in UNKNOWN_TIMES:
-                return time
-    return None
-
-
-def _camera(said: Mapping[str, str]) -> str | None:
-    """Return maker and model; "NIKON" and "NIKON D70" make "NIKON D70"."""
-    maker = next((said[k] for k in ("com.apple.quicktime.make", "com.android.manufacturer", "make") if k in said), "")
-    model = next((said[k] for k in ("com.apple.quicktime.model", "com.android.model", "model") if k in said), "")
-    maker, model = " ".join(maker.split()), " ".join(model.split())
-    first_word = maker.casefold().split(" ")[0]
-    joined = model if first_word and model.casefold().split(" ")[0] == first_word else f"{maker} {model}".strip()
-    return joined or None
 
 
 def _one_line(error: Any) -> str:

@@ -16,7 +16,7 @@ LEVELS = (
     {
         "walking", "patience",
         "photos", "formats", "exif", "colour", "raw", "heif", "jxl", "large",
-        "video", "tracking", "overlay", "alignment", "quality", "graph", "hierarchy", "_kernels",
+        "video", "tracking", "containers", "overlay", "alignment", "quality", "graph", "hierarchy", "_kernels",
         "_search", "_cells", "_tiles", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",

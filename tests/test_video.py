@@ -12,6 +12,7 @@ from filming import film, scene, shades
 from PIL import Image
 
 from photocluster import photos, video
+from photocluster.containers import HEAD, captured_at
 from photocluster.errors import PhotoError, PhotoTooLarge, UndecodablePhoto, UnreadableFile
 
 FORMATS = [
@@ -39,7 +40,7 @@ def test_a_clip_is_told_by_its_content_and_sampled_each_second(tmp_path, name, c
     fps = 25 if name == "MPEG" else 10
     pictures = shades(35 * fps // 10)
     path = film(tmp_path / "holiday.jpg", pictures, fps=fps, container=container, codec=codec, options=options)
-    head = path.read_bytes()[: video.HEAD]
+    head = path.read_bytes()[:HEAD]
     assert video.is_video(head)
     assert not photos.is_photo(head[: photos.HEAD])
     with video.Clip(path) as clip:
@@ -62,7 +63,14 @@ def test_what_is_no_video(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.mp4", format="JPEG")
     sound = film(tmp_path / "a.m4a", [], sound=0.2)
     heic = b"\0\0\0\x18ftypheic" + bytes(400)
-    for head in (b"", b"\x47" * 3, (tmp_path / "a.mp4").read_bytes()[:400], sound.read_bytes()[:400], heic):
+    for head in (
+        b"",
+        b"\x47" * 3,
+        b"The wide world",
+        (tmp_path / "a.mp4").read_bytes()[:400],
+        sound.read_bytes()[:400],
+        heic,
+    ):
         assert not video.is_video(head)
 
 
@@ -174,7 +182,7 @@ def test_date_and_camera(tmp_path):
     ],
 )
 def test_clocks_that_were_never_set(said, time):
-    assert video._captured_at(said) == time
+    assert captured_at(said) == time
 
 
 def test_the_same_frame_again(tmp_path):
