@@ -254,9 +254,9 @@ class Detector:
         """Return the faces of a picture, best score first, coordinates divided by `scale`.
 
         Each size proposes faces; whether a small one is a face is decided by a second look at it, enlarged. (A large
-        one is seen well enough at once: a second look only makes faces of patterns.) Where no face is found, the
-        picture is looked at lying on its sides and upside down. Landmarks are in the order of the upright face: that
-        of one that hangs upside down has its left eye on the picture's right.
+        one is seen well enough at once: a second look only makes faces of patterns.) Where no face is found, or one
+        lies, the picture is looked at on its sides and upside down. Landmarks are in the order of the upright face:
+        that of one that hangs upside down has its left eye on the picture's right.
 
         Parameters
         ----------
@@ -268,7 +268,10 @@ class Detector:
         pictures = self._pyramid(rgb)
         rows = self._faces(rgb, pictures, self.threshold)
         if self.turned:
-            rows = self._righted(rgb, rows) if len(rows) else self._lying(rgb, pictures)
+            rows, some_lie = self._righted(rgb, rows)
+            if some_lie or not len(rows):
+                rows = np.concatenate([rows, self._lying(rgb, pictures)])
+                rows, _ = self._merged(rows, rows[:, 14])
         rows[:, :14] /= scale
         return [
             Detection(Box(*(float(v) for v in row[:4])), float(row[14]), row[4:14].reshape(5, 2).copy()) for row in rows
@@ -304,7 +307,7 @@ class Detector:
         return self._merged(rows, rows[:, 14])[0]
 
     def _lying(self, rgb: ImageArray, pictures: Sequence[ImageArray]) -> FloatArray:
-        """Return the faces (k, 15) of a picture in which none is upright: turned by quarters, at the coarse sizes."""
+        """Return the faces (k, 15) of a picture that is turned by quarters, at the coarse sizes."""
         coarse = [picture for picture in pictures if max(picture.shape) <= LYING_SIDE] or pictures[-1:]
         found = []
         for quarters in (1, 2, 3):
@@ -314,11 +317,13 @@ class Detector:
         rows = np.concatenate(found)
         return self._merged(rows, rows[:, 14])[0]
 
-    def _righted(self, rgb: ImageArray, rows: FloatArray) -> FloatArray:
+    def _righted(self, rgb: ImageArray, rows: FloatArray) -> tuple[FloatArray, bool]:
         """Look at faces that may lie in all four turns, and take the one in which they are seen best.
 
-        An upside-down face is often seen as an upright one, with its eyes where the mouth is.
+        An upside-down face is often seen as an upright one, with its eyes where the mouth is. Also returned is whether
+        any lies: then others may, whom the detector did not see at all.
         """
+        some_lie = False
         for index, row in enumerate(rows):
             if row[14] >= SURELY_UPRIGHT:
                 continue
@@ -326,8 +331,8 @@ class Detector:
             turned = np.concatenate(others)
             best = int(turned[:, 14].argmax()) if len(turned) else 0
             if len(turned) and not (len(upright) and upright[0, 14] >= turned[best, 14]):
-                rows[index] = turned[best]
-        return self._merged(rows, rows[:, 14])[0]
+                rows[index], some_lie = turned[best], True
+        return self._merged(rows, rows[:, 14])[0], some_lie
 
     def _merged(self, rows: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
         kept = non_maximum_suppression(rows[:, :4], rows[:, 14], self.nms_threshold)

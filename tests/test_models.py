@@ -258,6 +258,14 @@ def test_faces_on_their_side_and_upside_down(detector, embedder, quarters):
         assert np.linalg.norm(embedding - expected) < 0.5
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_group_that_lies(detector, six, quarters):
+    """Some of them are seen at first, as if they were upright; all are in the end."""
+    turned = detector.detect(np.ascontiguousarray(np.rot90(six, quarters)))
+    assert len(turned) == 6
+    assert {round(pose(face.landmarks)[2] / 90) % 4 for face in turned} == {-quarters % 4}
+
+
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_turning_back(quarters):
     picture = np.zeros((30, 50), np.uint8)
