@@ -22,12 +22,13 @@ from photocluster.errors import Outdated, StoreBusy, UsageError
 from photocluster.pipeline import reviewing
 from photocluster.pipeline.naming import label
 from photocluster.pipeline.reviewing import decide, decisions_needed, parse_search, words_of
-from photocluster.pipeline.suggesting import agenda, as_stored
+from photocluster.pipeline.suggesting import _shift, agenda, as_stored
 from photocluster.review import deciding
 from photocluster.review.app import Review, application
 from photocluster.review.security import HEADERS, MAX_BODY, Gate, Keys
 from photocluster.store import Library
 from photocluster.store.pictures import FOLDER, PictureCache, forget_pictures
+from photocluster.suggestions import Kind
 
 PORT = 8765
 HOST = f"127.0.0.1:{PORT}"
@@ -588,6 +589,25 @@ def test_what_was_decided_is_told_in_words(folder):
     assert told[0] == "Took back decision 3"
     assert told[1].endswith('? "Carl"')
     assert told[2:] == ['Named face 5, face 6 "Ben"', 'Named cluster 1 "Ann"']
+
+
+def test_another_name_is_a_no_to_the_person_that_was_asked_for(folder):
+    with Library(folder) as library:
+        for person in (1, 2, 3):
+            label(library, [f"f{5 * person - 5 + i}" for i in range(3)], f"Person {person}")
+        asked = next(each for each in agenda(library, limit=20).suggestions if each.kind is Kind.PERSON)
+        before = _shift(library)
+        deciding.do(
+            library, {"do": "answer", "question": "q", "answer": "yes", "name": "Bob"}, lambda _: as_stored(asked)
+        )
+        assert _shift(library) < before
+        deciding.do(library, {"do": "undo"}, lambda _: {})
+        assert _shift(library) == before
+        deciding.do(library, {"do": "answer", "question": "q", "answer": "ignore"}, lambda _: as_stored(asked))
+        assert _shift(library) == before
+        deciding.do(library, {"do": "undo"}, lambda _: {})
+        deciding.do(library, {"do": "answer", "question": "q", "answer": "yes"}, lambda _: as_stored(asked))
+        assert _shift(library) > before
 
 
 def test_samples_of_clusters_are_without_a_name(folder):
