@@ -79,6 +79,10 @@ class Groups:
             self._known = pairs, result
         return self._known[1]
 
+    def forget(self) -> None:
+        """Give the memory of the last answer back."""
+        self._known = None
+
     def within(self, groups: IntArray) -> ScoreArray:
         """Mean similarity of the pairs inside each group (k,); 1 for a single face."""
         result = np.ones(len(groups), dtype=np.float64)
@@ -153,6 +157,7 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
     n = len(groups.sizes)
     labels = np.arange(n, dtype=np.int64)
     score = affinity(groups, pairs)
+    groups.forget()
     while len(pairs):
         # A pair that falls short matters only where one of the two may still change.
         passing = np.zeros(n, dtype=bool)
