@@ -60,7 +60,7 @@ class DrawnFaces:
 
     photos = 0
 
-    def __init__(self, *, mirror=True):
+    def __init__(self, *, mirror=True, device="auto"):
         del mirror
 
     def faces(self, decoded, _watch):

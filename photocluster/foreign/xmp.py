@@ -69,8 +69,9 @@ def _tags(source: Metadata) -> tuple[NameTag, ...]:
     regions = [region for region in source.regions if region.name and region.kind == FACE]
     boxes = [NameTag(region.name, region.box if source.turns else None, Space.STORED) for region in regions]
     known = dict.fromkeys([*(region.name for region in regions), *source.persons])
-    # A name with a slash looks like two levels of a tag.
+    # In a tag, a name with a slash looks like two levels, or has another mark in the slash's place (`xmp_merge`).
     split = {tuple(level.strip() for level in name.split("/")) for name in known}
+    split |= {(name.replace(mark, "-"),) for name in known for mark in "/|"}
     people = [tag for tag in source.tags if len(tag) > 1 and tag[0].casefold() == "people" and tag[1:] not in split]
     whole = dict.fromkeys([*known, *(tag[-1] for tag in people)])
     named = {region.name for region in regions}
