@@ -298,8 +298,8 @@ def test_names_of_celeb5_come_back_under_other_detector_settings(data, tmp_path,
     photos.rename(tmp_path / "elsewhere")
     plain = analysis.Analyser.__init__
 
-    def other(self, *, mirror=True):
-        plain(self, mirror=mirror)
+    def other(self, *, mirror=True, device="auto"):
+        plain(self, mirror=mirror, device=device)
         self.detector = models.Detector(sizes=(640,), threshold=0.6)
 
     scan_in_this_process(monkeypatch, analysis.Analyser)

@@ -61,7 +61,7 @@ class DrawnFaces:
     photos = 0
 
     def __init__(self, *, mirror=True, device="auto"):
-        del mirror
+        del mirror, device
 
     def faces(self, decoded, _watch):
         type(self).photos += 1

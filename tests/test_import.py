@@ -656,7 +656,10 @@ def test_what_xmp_takes_out_it_brings_back(tmp_path, run_cli, library_folder, fa
 
 @pytest.mark.slow
 def test_regions_of_other_programs_lie_on_faces(data, tmp_path, library_folder):
-    """All eight kinds of orientation and place of metadata; measured: overlaps of .71 to .75 for all 28 regions."""
+    """All eight kinds of orientation and place of metadata; measured: overlaps of .71 to .76 for 29 regions.
+
+    Names whose boxes cannot be trusted (stored turned, and only the sidecar says so) go to the faces that they fit.
+    """
     folder = data / "awkward" / "face_regions"
     from photocluster.foreign.xmp import read_xmp
     from photocluster.pipeline.importing import facts_of
@@ -665,8 +668,10 @@ def test_regions_of_other_programs_lie_on_faces(data, tmp_path, library_folder):
     with Library(library_folder) as library:
         report = import_names(library, read_xmp([folder], lambda path: facts_of(library, path)), "xmp", [folder])
         curies = [given for given in report.given if "Curie" in given.person]
-        assert len(report.given) == len(curies) == 28
-        assert min(given.overlap for given in curies) > 0.65
+        assert len(report.given) == len(curies) == 31
+        overlaps = [given.overlap for given in curies if given.overlap is not None]
+        assert len(overlaps) >= 28
+        assert min(overlaps) > 0.65
         assert report.conflicts == ()
         sides = {row.face: row.detection.box.x0 / row.facts.width for row in library.faces.rows()}
         for given in curies:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -61,13 +62,26 @@ class Database:
         (tables,) = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and application != APPLICATION_ID:
             raise StoreVersion(f"{self.path} is a database of another program; give --library another folder")
-        self.connection.execute("PRAGMA journal_mode = WAL")
+        self._use_wal()
         self.connection.execute("PRAGMA foreign_keys = ON")
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten, not only unlinked
         (version,) = self.connection.execute("PRAGMA user_version").fetchone()
         if version != len(MIGRATIONS):  # a look at a library of today does not wait for another's write lock
             migrate(self.connection, self.path)
+
+    def _use_wal(self) -> None:
+        """Change a new database to WAL. SQLite does not wait by itself where two processes do so at one moment."""
+        until = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def _settle(self, recipe: Recipe | None) -> None:
         """Check the recipe, or write it into a new library; end what a killed process began."""
