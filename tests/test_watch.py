@@ -92,6 +92,7 @@ def start(library_folder, album, monkeypatch):
         each.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("poll", [None, 0.2])
 def test_what_comes_changes_and_vanishes_is_told(start, album, tmp_path, poll):
     picture(album / "old.png", 1)
@@ -130,6 +131,7 @@ def test_names_go_to_what_comes_after_them(start, album, library_folder):
     assert _words(item) == ": 2 faces: Ann, 1 unknown"
 
 
+@pytest.mark.slow
 def test_a_file_that_grows_is_left_to_settle(start, album, tmp_path):
     content = picture(tmp_path / "whole.png", 1).read_bytes()
     watched = start(settle=0.8)
@@ -174,6 +176,7 @@ def test_a_library_inside_the_folder_is_no_news(album, monkeypatch):
         watched.end()
 
 
+@pytest.mark.slow
 def test_a_library_that_is_in_use_is_waited_for(start, album, library_folder, monkeypatch):
     monkeypatch.setattr(watching, "BUSY_SECONDS", 0.2)
     monkeypatch.setattr("photocluster.store.database.BUSY_SECONDS", 0.1)
