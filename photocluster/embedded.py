@@ -17,8 +17,8 @@ from typing import Any
 from photocluster.errors import UnreadableFile
 from photocluster.formats import HEAD, format_of
 from photocluster.heif import orientation_of
+from photocluster.xmp_parts import check, extensions
 
-_JPEG_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PACKETS = ((b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<x:xapmeta", b"</x:xapmeta>"))
 LONGEST_PACKET = 64 * 2**20
 """Bytes of a packet that are looked at; a packet with an edit history and masks has a few million."""
@@ -39,6 +39,26 @@ def packets(path: Path) -> list[bytes]:
                 return _scanned(file)
             with picture:
                 return _of_picture(picture)
+    except (OSError, ValueError) as error:
+        raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def check_parts(path: Path) -> None:
+    """Raise where a photo's XMP is in parts that do not belong together.
+
+    Raises
+    ------
+    ScatteredMetadata
+        See `xmp_parts.check`.
+    UnreadableFile
+        The file cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            picture = _header(file)
+            if picture is not None:
+                with picture:
+                    check(_app1(picture))
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -128,15 +148,14 @@ def _of_picture(picture: Any) -> list[bytes]:
             picture.load()
     main = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
     found = [main.encode() if isinstance(main, str) else main] if main else []
-    parts: dict[bytes, dict[int, bytes]] = {}
-    for marker, data in getattr(picture, "applist", ()):
-        if marker == "APP1" and data.startswith(_JPEG_EXTENSION) and len(data) > len(_JPEG_EXTENSION) + 40:
-            body = data[len(_JPEG_EXTENSION) :]
-            parts.setdefault(body[:32], {})[int.from_bytes(body[36:40], "big")] = body[40:]
-    for guid, pieces in parts.items():
+    for guid, extension in extensions(_app1(picture)).items():
         if found and guid in found[0]:  # an extension belongs to the packet that names it
-            found.append(b"".join(piece for _, piece in sorted(pieces.items())))
+            found.append(extension)
     return found
+
+
+def _app1(picture: Any) -> list[bytes]:
+    return [data for marker, data in getattr(picture, "applist", ()) if marker == "APP1"]
 
 
 def _scanned(file: Any) -> list[bytes]:

@@ -12,6 +12,7 @@ belongs to the process and is not safe between threads, and they do not write HE
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -29,6 +30,7 @@ NAMESPACES = {
     "lr": "http://ns.adobe.com/lightroom/1.0/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     "dc": "http://purl.org/dc/elements/1.1/",
+    "xmpNote": "http://ns.adobe.com/xmp/note/",
 }
 
 
@@ -49,7 +51,8 @@ def parse(content: bytes) -> Any:
     start = content.find(b"<")
     if start < 0 or b"<!DOCTYPE" in content[:4096] or b"<!ENTITY" in content:
         return None
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_blank_text=False)
+    # Of a phone's depth map or Lightroom's masks one text alone has more than lxml's ten million bytes.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=True)
     for candidate in (content, content[start:].rstrip(b"\0 \t\r\n")):  # some programs pad with zeros
         try:
             tree = etree.fromstring(candidate, parser).getroottree()
@@ -229,6 +232,46 @@ def remove(node: Any) -> None:
     alone = parent.tag == tag("rdf:Description") and parent.getparent().tag == tag("rdf:RDF")
     if alone and not len(parent) and not set(parent.attrib) - {tag("rdf:about")}:
         remove(parent)
+
+
+def adopt(tree: Any, description: Any) -> None:
+    """Take an outer description out of another packet into this one."""
+    description.tail = None
+    _insert(rdf_of(tree), description)
+
+
+def length(node: Any) -> int:
+    """Return the bytes that an element takes in a packet."""
+    from lxml import etree
+
+    return len(etree.tostring(node, encoding="utf-8", with_tail=True))
+
+
+def sizes(description: Any) -> list[tuple[str, str, int]]:
+    """Return (name in Clark's notation, namespace, bytes) of the properties of an outer description."""
+    found = {key: len(text.encode()) for key, text in description.attrib.items() if not _is_frame(key)}
+    for node in description.iterchildren("*"):
+        found[node.tag] = found.get(node.tag, 0) + length(node)
+    return [(key, key[1:].partition("}")[0], size) for key, size in found.items()]
+
+
+def _is_frame(attribute: str) -> bool:
+    """Whether an attribute of a description is no property: what it is about, and in which language."""
+    return attribute.startswith((f"{{{NAMESPACES['rdf']}}}", f"{{{NAMESPACES['xml']}}}"))
+
+
+def move(description: Any, name: str, tree: Any) -> None:
+    """Move a property (its name in Clark's notation) from an outer description to another packet."""
+    from lxml import etree
+
+    kept = {key: text for key, text in description.attrib.items() if _is_frame(key)}
+    other = etree.Element(tag("rdf:Description"), kept, nsmap=description.nsmap)
+    _insert(rdf_of(tree), other)
+    if name in description.attrib:
+        other.set(name, description.attrib.pop(name))
+    for node in list(description.iterchildren(name)):
+        other.append(deepcopy(node))
+        remove(node)
 
 
 def structure(node: Any) -> Any:

@@ -733,20 +733,6 @@ def test_a_dry_run_embeds_nothing(library, photo):
     assert library.exchange.written() == {}
 
 
-@needs_exiftool
-def test_metadata_in_parts_are_left_alone(library, tmp_path):
-    from test_metadata import _extended, packet
-
-    path = tmp_path / "a.jpg"
-    _extended(path, packet("<dc:subject>A</dc:subject>"), packet("<dc:title>B</dc:title>"))
-    add(library, path)
-    label(library, ["f0"], "Ann")
-    content = path.read_bytes()
-    report = export_embedded(library, options=EmbedOptions())
-    assert "several parts" in report.skipped[0][1]
-    assert path.read_bytes() == content
-
-
 def test_without_exiftool_the_remedy_is_named(library, photo, monkeypatch, run_cli):
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(MissingDependency, match="apt install libimage-exiftool-perl"):

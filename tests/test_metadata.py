@@ -211,7 +211,7 @@ def _extended(path: Path, main: bytes, extension: bytes) -> None:
     guid = b"A" * 32
     main = main.replace(
         b"rdf:about=''",
-        b"rdf:about='' xmlns:xmpNote='http://ns.adobe.com/xmp/note/' xmpNote:HasExtendedXMP='" + guid + b"'",
+        b"rdf:about='' xmpNote:HasExtendedXMP='" + guid + b"'",
     )
     half = len(extension) // 2
     pieces = [(0, extension[:half]), (half, extension[half:])]

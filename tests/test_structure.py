@@ -19,7 +19,7 @@ LEVELS = (
         "video", "tracking", "containers", "overlay", "alignment", "quality", "graph", "hierarchy", "_kernels",
         "_search", "_cells", "_tiles", "constraints",
         "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
-        "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "embedded",
+        "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "xmp_parts", "embedded",
     },
     {"models", "store", "contact_sheet", "tables", "metadata", "xmp_regions", "xmp_merge", "exiftool", "foreign"},
     {"pipeline"},

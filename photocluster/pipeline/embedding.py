@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from photocluster import embedded, rdf, video
+from photocluster import embedded, rdf, video, xmp_parts
 from photocluster.errors import PhotoError, StoreError
 from photocluster.exiftool import LONGEST_KEYWORD, EmbeddingFailed, ExifTool
 from photocluster.metadata import sidecars_of
@@ -158,10 +158,8 @@ class _Photo:
 
     def _plan(self, task: Task) -> _Plan:
         path = task.file.path
-        packets = embedded.packets(path)
-        if len(packets) > 1:
-            raise EmbeddingFailed("its metadata are in several parts (extended XMP); export a sidecar for it")
-        before = packets[0] if packets else b""
+        embedded.check_parts(path)
+        before = xmp_parts.joined(embedded.packets(path))
         entry = self.known.at(path, task.file.sha256)
         ours = Memory() if entry is None else memory_of(entry)
         merged = merge(before, task.people, ours, task.frame)
@@ -254,14 +252,18 @@ class _Part:
 
     def _write(self) -> None:
         content = self._plan.merged.content
+        is_jpeg = self._plan.task.file.facts.format == "JPEG"
+        main, extension = xmp_parts.divided(content or b"") if is_jpeg else (content or b"", b"")
         with tempfile.TemporaryDirectory() as folder:
             packet = Path(folder) / "packet.xmp"
-            packet.write_bytes(content or b"")
+            packet.write_bytes(main)
             self._tool.embed(
                 self.path, None if content is None else packet, add=self._plan.add, remove=self._plan.remove
             )
-        found = embedded.packets(self.path)
-        if len(found) > 1 or not rdf.same(b"".join(found), content or b""):
+        if extension:
+            xmp_parts.put_extension(self.path, extension)
+        meant = [main, extension] if extension else [main]
+        if not rdf.same(xmp_parts.joined(embedded.packets(self.path)), xmp_parts.joined(meant)):
             raise EmbeddingFailed("ExifTool wrote other metadata than it was given; export a sidecar for it")
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
