@@ -427,11 +427,88 @@ def test_a_scan_gives_a_kept_name_to_a_face_that_is_found_later(tmp_path, librar
         assert library.regions.kept(waiting=False) == []
         placed = library.history.events()[0]
         assert placed.kind == "place"
-        with pytest.raises(UsageError, match="First take that back"):
-            undo(library)
         undo(library, placed.id)
         assert names(library) == {}
         assert len(library.regions.kept()) == 1
+
+
+def scanned_album(tmp_path, library_folder, monkeypatch):
+    """Import Ben and then Eve for faces that are found only by a later scan; return the events of the two imports."""
+    photos = [picture(tmp_path / "p" / f"{name}.png", 1, 2, shade=i) for i, name in enumerate("ab")]
+    plain = FakeAnalyser.faces
+    monkeypatch.setattr(FakeAnalyser, "faces", lambda self, *a: plain(self, *a)[:1])
+    scan(library_folder, [tmp_path / "p"], ScanOptions(workers=1))
+    with Library(library_folder) as library:
+        place = Box(SLOT - 2, 0, 2 * SLOT + 2, SLOT)
+        events = [
+            run(library, tag(library.photos.hash_of(photo), (name, place))).event
+            for photo, name in zip(photos, ("Ben", "Eve"), strict=True)
+        ]
+    monkeypatch.setattr(FakeAnalyser, "faces", plain)
+    for i, name in enumerate("ab"):
+        picture(tmp_path / "p" / f"{name}.png", 1, 2, shade=i, note="edited")
+    assert scan(library_folder, [tmp_path / "p"], ScanOptions(workers=1)).placed == 2
+    return events
+
+
+def word(library):
+    return sorted(names(library).values()), sorted(kept.name for kept in library.regions.kept(waiting=False))
+
+
+def test_undo_of_an_import_takes_back_what_a_scan_placed(tmp_path, library_folder, fake_analyser, monkeypatch, run_cli):
+    ben, eve = scanned_album(tmp_path, library_folder, monkeypatch)
+    with Library(library_folder) as library:
+        assert word(library) == (["Ben", "Eve"], [])
+        assert undo(library, ben, dry_run=True).along[0].kind == "place"
+        done = undo(library, ben)
+        assert [event.kind for event in done.along] == ["place"]
+        assert word(library) == (["Eve"], []), "the other import's name is on its face again"
+        in_force = {e.id for e in library.history.events() if e.in_force}
+        assert not {ben, done.along[0].id} & in_force
+    result = run_cli("undo")
+    assert "taken back along with it: event 5 (place)" in result.err
+    with Library(library_folder) as library:
+        assert word(library) == ([], [])
+        assert library.names.persons() == []
+        redo(library)
+        assert word(library) == (["Eve"], [])
+        redo(library, ben)
+        assert word(library) == (["Ben", "Eve"], [])
+        assert all(e.in_force for e in library.history.events() if e.kind == "import")
+        assert library.check() == []
+        undo(library, eve)
+        assert word(library) == (["Ben"], [])
+
+
+def test_what_the_user_said_of_a_placed_face_is_taken_back_first(tmp_path, library_folder, fake_analyser, monkeypatch):
+    ben, _ = scanned_album(tmp_path, library_folder, monkeypatch)
+    with Library(library_folder) as library:
+        face_of_ben = next(face for face, name in names(library).items() if name == "Ben")
+        label(library, [f"f{face_of_ben}"], "Cid")
+        last = library.history.last()
+        with pytest.raises(
+            UsageError, match=rf"event {last} \(label\).*First take that back: photocluster undo {last}"
+        ):
+            undo(library, ben)
+        undo(library, last)
+        undo(library, ben)
+        assert word(library) == (["Eve"], [])
+
+
+def test_undo_of_a_name_that_went_over_to_an_edited_photo(tmp_path, library_folder, fake_analyser):
+    picture(tmp_path / "p" / "a.png", 1, 2)
+    scan(library_folder, [tmp_path / "p"], ScanOptions(workers=1, propagate=False))
+    with Library(library_folder) as library:
+        label(library, ["f0"], "Ann")
+        label(library, ["f1"], "Bob")
+    picture(tmp_path / "p" / "a.png", 1, 2, note="edited")
+    scan(library_folder, [tmp_path / "p"], ScanOptions(workers=1, propagate=False))
+    with Library(library_folder) as library:
+        assert names(library) == {2: "Ann", 3: "Bob"}
+        undo(library)
+        assert names(library) == {2: "Ann"}
+        redo(library)
+        assert names(library) == {2: "Ann", 3: "Bob"}
 
 
 def test_a_pair_goes_over_to_an_edited_photo(tmp_path, library_folder, fake_analyser):

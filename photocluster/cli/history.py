@@ -66,7 +66,7 @@ def undo(ctx: click.Context, event: int | None, *, dry_run: bool, as_json: bool)
     """Take back your last decision, or the one with the number that history shows.
 
     Everything is again as it was before it. What later decisions built on is not taken back by itself: the message says
-    which they are.
+    which they are. What scans did with its names meanwhile is taken back along with it.
 
     \b
     Example: photocluster undo
@@ -100,8 +100,11 @@ def redo(ctx: click.Context, event: int | None, *, dry_run: bool, as_json: bool)
 def _show(done: TakenBack, verb: str, *, dry_run: bool, as_json: bool, decided: Event | None = None) -> None:
     concerned = decided or done.concerned
     if as_json:
-        write_json({"event": done.event, "concerned": concerned.id, "kind": concerned.kind, "changes": done.changes})
+        answer = {"event": done.event, "concerned": concerned.id, "kind": concerned.kind, "changes": done.changes}
+        write_json({**answer, "along": [other.id for other in done.along]})
         return
     would = "would be " if dry_run else ""
     what = f"{concerned.kind}: {_arguments(concerned)}"
     click.echo(f"event {concerned.id} {would}{verb} ({what}), {count(done.changes, 'change')}")
+    for other in done.along:
+        note(f"{would}taken back along with it: event {other.id} ({other.kind}), which a scan made of it")

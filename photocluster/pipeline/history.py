@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from photocluster.errors import UsageError
+from photocluster.pipeline.carrying import carry_names
+from photocluster.pipeline.importing import place_kept
 from photocluster.store import Event, Library, TakenBack
 from photocluster.store.history import AUTOMATIC, REDO, UNDO
 
@@ -13,7 +15,8 @@ def undo(library: Library, number: int | None = None, *, dry_run: bool = False) 
     """Take back the last decision that is in force, or that of a number.
 
     A decision takes its rows back to what they were before it, propagated names included. One that later decisions
-    built on cannot be taken back by itself.
+    built on cannot be taken back by itself. What scans did with its names (`place`, `carry`) is taken back along with
+    it, and done again for the names that stay.
 
     Raises
     ------
@@ -27,7 +30,7 @@ def undo(library: Library, number: int | None = None, *, dry_run: bool = False) 
         last = next(wanted, None)
         if last is None:
             raise UsageError("there is nothing to undo; see: photocluster history")
-        return library.history.take_back(last, UNDO, dry_run=dry_run)
+        return _take_back(library, last, UNDO, dry_run=dry_run)
     event = _event(library.history.newest(), number)
     if not event.in_force:
         raise UsageError(f"event {number} is undone already; to do it again: photocluster redo {number}")
@@ -36,7 +39,7 @@ def undo(library: Library, number: int | None = None, *, dry_run: bool = False) 
         raise UsageError(
             f"event {number} only took something back; say: photocluster {opposite} {event.arguments['event']}"
         )
-    return library.history.take_back(event, UNDO, dry_run=dry_run)
+    return _take_back(library, event, UNDO, dry_run=dry_run)
 
 
 def redo(library: Library, number: int | None = None, *, dry_run: bool = False) -> TakenBack:
@@ -54,7 +57,7 @@ def redo(library: Library, number: int | None = None, *, dry_run: bool = False) 
         undone = [event for event in undone if event.arguments["event"] == number]
         if not undone:
             raise UsageError(f"event {number} is not undone; see: photocluster history")
-        return library.history.take_back(undone[0], REDO, dry_run=dry_run)
+        return _take_back(library, undone[0], REDO, dry_run=dry_run)
     if not undone:
         raise UsageError("nothing was undone; see: photocluster history")
     since = [e for e in events if e.id > undone[0].id and e.kind not in {UNDO, REDO} | AUTOMATIC]
@@ -64,7 +67,15 @@ def redo(library: Library, number: int | None = None, *, dry_run: bool = False) 
             f"event {since[0].id} ({since[0].kind}) was decided since the last undo; to do event {number} again all "
             f"the same: photocluster redo {number}"
         )
-    return library.history.take_back(undone[0], REDO, dry_run=dry_run)
+    return _take_back(library, undone[0], REDO, dry_run=dry_run)
+
+
+def _take_back(library: Library, event: Event, kind: str, *, dry_run: bool) -> TakenBack:
+    done = library.history.take_back(event, kind, dry_run=dry_run)
+    if done.along and not dry_run:
+        carry_names(library)
+        place_kept(library)
+    return done
 
 
 def _event(events: Iterable[Event], number: int) -> Event:

@@ -18,6 +18,9 @@ from photocluster.store.journal import TABLES, Change, Decision, Row, is_guess
 from photocluster.store.names import Names
 
 UNDO, REDO = "undo", "redo"
+ALONG = "along"
+"""The argument of an undo or redo that lists the automatic events which it takes back besides."""
+
 AUTOMATIC: Final = frozenset({"carry", "place"})
 """Events that no command of the user made: undone only by number."""
 
@@ -43,11 +46,23 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
-    """What an undo or redo did: the event concerned, its own event (None: only tried), and how many rows it changed."""
+    """What an undo or redo did: the event concerned, its own event (None: only tried), and how many rows it changed.
+
+    `along` are the events that no command made and that built on it, newest first: they were taken back before it.
+    """
 
     concerned: Event
     event: int | None
     changes: int
+    along: tuple[Event, ...] = ()
+
+
+class _InTheWay(Exception):
+    """Rows that are not as an event left them."""
+
+    def __init__(self, clashes: Iterable[tuple[object, ...]]) -> None:
+        super().__init__()
+        self.clashes = frozenset(clashes)
 
 
 class History:
@@ -72,7 +87,7 @@ class History:
         while rows := self._database.execute(query, (before,)).fetchall():
             for number, at, kind, arguments, changes, takes_back in rows:
                 if takes_back is not None and number not in void:
-                    void.add(takes_back)
+                    void |= {takes_back, *json.loads(arguments).get(ALONG, ())}
                 yield Event(number, at, kind, json.loads(arguments), changes, takes_back, number not in void)
             before = rows[-1][0]
 
@@ -92,20 +107,33 @@ class History:
         """Put everything back as it was before an event, as an event of the given kind.
 
         What later guesses say does not stand in the way; what later decisions say does. A person that the event made
-        stays if something else was said of it since. Faces and photos that were forgotten are left out.
+        stays if something else was said of it since. Faces and photos that were forgotten are left out. Automatic
+        events that built on it are taken back with it.
 
         Raises
         ------
         UsageError
             Later decisions concern the same rows; the message names them.
         """
-        arguments = {"event": event.takes_back if kind == REDO else event.id}
-        with self._names.decide(kind, arguments, takes_back=event.id, dry_run=dry_run) as decision:
-            changes = self._net_changes(event.id)
-            clashes = _Inverse(decision, changes).apply()
-            if clashes:
-                raise UsageError(self._clash_message(event, kind, clashes))
-        return TakenBack(event, decision.event, len(decision.changes))
+        along: tuple[Event, ...] = ()
+        arguments: dict[str, Any] = {"event": event.takes_back if kind == REDO else event.id}
+        while True:
+            more = {**arguments, ALONG: [other.id for other in along]} if along else arguments
+            try:
+                with self._names.decide(kind, more, takes_back=event.id, dry_run=dry_run) as decision:
+                    for each in (*along, event):
+                        clashes = _Inverse(decision, self._net_changes(each.id)).apply()
+                        if clashes:
+                            raise _InTheWay(clashes)  # noqa: TRY301  the way out of the transaction
+            except _InTheWay as found:
+                later = self._later(event, found.clashes)
+                automatic = [other for other in later if other.kind in AUTOMATIC]
+                new = {other.id: other for other in (*along, *automatic)}
+                if len(automatic) < len(later) or len(new) == len(along):
+                    raise UsageError(_clash_message(event, kind, later)) from None
+                along = tuple(other for _, other in sorted(new.items(), reverse=True))
+            else:
+                return TakenBack(event, decision.event, len(decision.changes), along)
 
     def _net_changes(self, event: int) -> list[Change]:
         """Return one change a row of an event: the first row before, the last row after."""
@@ -117,31 +145,37 @@ class History:
             net[key] = (table, first, after)
         return [change for change in net.values() if change[1] != change[2]]
 
-    def _clash_message(self, event: Event, kind: str, clashes: Iterable[tuple[object, ...]]) -> str:
-        """Say which later events are in the way."""
-        sought = set(clashes)
+    def _later(self, event: Event, clashes: frozenset[tuple[object, ...]]) -> list[Event]:
+        """Return the later events in force that touched some rows, newest first."""
         later = []
-        for other in self.events():
-            if other.id <= event.id or not other.in_force:
+        for other in self.newest():
+            if other.id <= event.id:
+                break
+            if not other.in_force:
                 continue
             (text,) = self._database.execute("SELECT changes FROM event WHERE id = ?", (other.id,)).fetchone()
             touched = {row_key(table, before or after) for table, before, after in json.loads(text)}
-            if sought & (touched | {("face", key[1]) for key in touched if key[0] in _OF_FACES}):
+            if clashes & (touched | {("face", key[1]) for key in touched if key[0] in _OF_FACES}):
                 later.append(other)
-        later = [other for other in later if other.kind not in {UNDO, REDO}] or later
-        shown = ", ".join(f"event {other.id} ({other.kind})" for other in later[:_NAMED_AT_MOST])
-        more = f" and {len(later) - _NAMED_AT_MOST} more" if len(later) > _NAMED_AT_MOST else ""
-        what = "redone" if kind == REDO else "undone"
-        number = event.takes_back if kind == REDO else event.id
-        if not later:
-            return (
-                f"event {number} cannot be {what}: what it changed is different now (photos were forgotten, or the "
-                "log was written by another version). See: photocluster history"
-            )
+        return [other for other in later if other.kind not in {UNDO, REDO}] or later
+
+
+def _clash_message(event: Event, kind: str, later: list[Event]) -> str:
+    """Say which later events are in the way."""
+    later = [other for other in later if other.kind not in AUTOMATIC] or later
+    shown = ", ".join(f"event {other.id} ({other.kind})" for other in later[:_NAMED_AT_MOST])
+    more = f" and {len(later) - _NAMED_AT_MOST} more" if len(later) > _NAMED_AT_MOST else ""
+    what = "redone" if kind == REDO else "undone"
+    number = event.takes_back if kind == REDO else event.id
+    if not later:
         return (
-            f"event {number} cannot be {what} by itself: {shown}{more} changed the same faces or persons later. "
-            f"First take that back: photocluster {_opposite(later[0])}"
+            f"event {number} cannot be {what}: what it changed is different now (photos were forgotten, or the "
+            "log was written by another version). See: photocluster history"
         )
+    return (
+        f"event {number} cannot be {what} by itself: {shown}{more} changed the same faces or persons later. "
+        f"First take that back: photocluster {_opposite(later[0])}"
+    )
 
 
 def _opposite(event: Event) -> str:
