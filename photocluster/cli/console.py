@@ -61,6 +61,20 @@ def open_library(ctx: click.Context) -> Iterator[Library]:
         yield library
 
 
+@contextmanager
+def library_and_progress(ctx: click.Context, what: str) -> Iterator[tuple[Library, Callable[[int, int], None]]]:
+    """Open the library beside a bar on stderr; yield both, the bar as a function of how many are done, and of all."""
+    from rich.progress import Progress
+
+    console = stderr()
+    with (
+        open_library(ctx) as library,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task(what, total=None)
+        yield library, lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def write_json(value: Any) -> None:
     """Print a value as JSON; dataclasses as objects, paths as text, numbers that are not finite as null."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

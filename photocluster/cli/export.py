@@ -1,10 +1,9 @@
-"""photocluster export html, table, npz, xmp, folders, and the group itself."""
+"""photocluster export html, table, npz, and the group itself."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,20 +11,15 @@ from photocluster.cli.console import (
     count,
     default_library_folder,
     json_option,
+    library_and_progress,
     library_folder,
     note,
     open_library,
-    plain,
     printable,
-    stderr,
     write_json,
 )
+from photocluster.cli.exchange import folders, xmp
 from photocluster.cli.footage import video
-from photocluster.cli.targets import dry_run_option
-
-if TYPE_CHECKING:
-    from photocluster.pipeline.folders import FoldersReport
-    from photocluster.pipeline.sidecars import ExportReport
 
 EXIT_SKIPPED = 3
 
@@ -40,6 +34,8 @@ def export() -> None:
 
 
 export.add_command(video)
+export.add_command(xmp)
+export.add_command(folders)
 
 
 @export.command()
@@ -68,23 +64,16 @@ def html(
     \b
     Example: photocluster export html people/
     """  # noqa: D301
-    from rich.progress import Progress
-
     from photocluster.pipeline.exports import SheetOptions, export_html
 
-    console = stderr()
-    with (
-        open_library(ctx) as library,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        task = bar.add_task("thumbnails", total=None)
+    with library_and_progress(ctx, "thumbnails") as (library, progress):
         summary = export_html(
             library,
             Path(out),
             default_library=library_folder(ctx) == default_library_folder() or not _on_command_line(ctx),
             options=SheetOptions(persons=persons, clusters=clusters, for_print=for_print, with_photos=with_photos),
             workers=os.cpu_count() or 1,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     index = Path(out).absolute() / "index.html"
     if as_json:
@@ -154,149 +143,3 @@ def npz(ctx: click.Context, out: str, *, as_json: bool) -> None:
         write_json(summary)
     else:
         click.echo(f"{printable(summary.path)}: {count(summary.faces, 'face')}")
-
-
-@export.command()
-@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(exists=True))
-@click.option("--include-propagated", is_flag=True, help="Also the names that photocluster gave by itself.")
-@click.option("--embed", is_flag=True, help="Write into the photos themselves, not beside them (needs ExifTool).")
-@click.option("--no-backup", is_flag=True, help="With --embed: keep no copy of the photo as it was.")
-@click.option("--keep-mtime", is_flag=True, help="With --embed: leave the modification time as it is.")
-@dry_run_option
-@json_option
-@click.pass_context
-def xmp(
-    ctx: click.Context,
-    paths: tuple[str, ...],
-    *,
-    include_propagated: bool,
-    embed: bool,
-    no_backup: bool,
-    keep_mtime: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
-    """Write the names and where the faces are into XMP sidecars, for digiKam, Immich, PhotoPrism, darktable and others.
-
-    PATH is a photo or a folder; without one, all photos of the library are meant. The names are those that you gave and
-    those that you imported. What others wrote into a sidecar stays; names that you took back since go out again.
-
-    \b
-    Example: photocluster export xmp
-
-    \b
-    Example: photocluster export xmp --dry-run ~/Pictures/2019
-
-    \b
-    Example: photocluster export xmp --embed ~/Pictures/for-lightroom
-    """  # noqa: D301
-    from rich.progress import Progress
-
-    from photocluster.pipeline.embedding import EmbedOptions, export_embedded
-    from photocluster.pipeline.sidecars import export_xmp
-
-    if (no_backup or keep_mtime) and not embed:
-        raise click.UsageError("--no-backup and --keep-mtime go with --embed: sidecars leave the photos alone")
-    console = stderr()
-    with (
-        open_library(ctx) as library,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        task = bar.add_task("photos", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        places = [Path(path) for path in paths]
-        if embed:
-            options = EmbedOptions(
-                backup=not no_backup, keep_mtime=keep_mtime, include_propagated=include_propagated, dry_run=dry_run
-            )
-            report = export_embedded(library, places, options=options, progress=progress)
-        else:
-            report = export_xmp(
-                library, places, include_propagated=include_propagated, dry_run=dry_run, progress=progress
-            )
-    if as_json:
-        conflicts = [{"path": path, "name": ours, "there": theirs} for path, ours, theirs in report.conflicts]
-        write_json({"dry_run": dry_run, **plain(report), "skipped": _skipped(report), "conflicts": conflicts})
-    else:
-        _say_exported(report, dry_run=dry_run)
-    return EXIT_SKIPPED if report.skipped else 0
-
-
-def _skipped(report: ExportReport | FoldersReport) -> list[dict[str, object]]:
-    return [{"path": path, "reason": reason} for path, reason in report.skipped]
-
-
-def _say_exported(report: ExportReport, *, dry_run: bool) -> None:
-    if dry_run:
-        for change in report.changes:
-            click.echo(change.diff)
-    kinds = ("made", "updated", "removed")
-    counts = [(kind, sum(change.kind == kind for change in report.changes)) for kind in kinds]
-    done = [f"{count(number, 'file')} {kind}" for kind, number in counts if number]
-    done += [f"{report.unchanged:,} unchanged"] if report.unchanged else []
-    done = done or ["nobody is named there: nothing to write" if not report.skipped else "nothing written"]
-    (note if dry_run else click.echo)(("dry run: " if dry_run else "") + ", ".join(done))
-    for path, ours, theirs in report.conflicts:
-        note(f'{printable(path)}: "{ours}" here, "{theirs}" by another program for the same face; both are kept')
-    for path, reason in report.skipped:
-        note(f"{printable(path)} {reason}")
-    if report.embedded:
-        note(
-            f"{count(report.embedded, 'photo')} with names in the file itself, from an earlier --embed; to bring those "
-            "up to date: photocluster export xmp --embed"
-        )
-
-
-@export.command()
-@click.argument("out", type=click.Path(file_okay=False))
-@click.option(
-    "--link",
-    type=click.Choice(["symlink", "hard", "copy"]),
-    required=True,
-    help="How OUT shows a photo: by a link, by a second name on the same disk, or as a copy.",
-)
-@click.option("--include-propagated", is_flag=True, help="Also the names that photocluster gave by itself.")
-@json_option
-@click.pass_context
-def folders(ctx: click.Context, out: str, *, link: str, include_propagated: bool, as_json: bool) -> int:
-    """Make a folder per person below OUT, with all photos that show that person.
-
-    Run it again to bring OUT up to date: what photocluster made and is not true any more goes, everything else in OUT
-    stays. Your photos are not touched.
-
-    \b
-    Example: photocluster export folders ~/people --link symlink
-
-    \b
-    Example: photocluster export folders /media/stick --link copy
-    """  # noqa: D301
-    from rich.progress import Progress
-
-    from photocluster.pipeline.folders import Link, export_folders
-
-    console = stderr()
-    with (
-        open_library(ctx) as library,
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        task = bar.add_task("photos", total=None)
-        report = export_folders(
-            library,
-            Path(out),
-            link=Link(link),
-            include_propagated=include_propagated,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if as_json:
-        write_json({**plain(report), "skipped": _skipped(report)})
-    else:
-        click.echo(
-            f"{printable(Path(out))}: {count(report.persons, 'person', 'people')}; {report.made:,} made, "
-            f"{report.removed:,} removed, {report.unchanged:,} unchanged"
-        )
-        for path, reason in report.skipped:
-            note(f"{printable(path)} {reason}")
-    return EXIT_SKIPPED if report.skipped else 0
