@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from photocluster.patience import Patience
 from photocluster.store import KnownFile, Library
 from photocluster.store.files import spelling
-from photocluster.walking import FoundFile
+from photocluster.walking import FoundFile, Run
 
 
 class KnownFiles:
-    """Says of each file of a walk what the library knows of it; asked in the order of the walk.
+    """Says of the files of a walk what the library knows of them; asked in the order of the walk.
 
     A disk that is reached in another way (from a Mac, over SMB) may spell the same names in another Unicode form, or in
     another case where that is no difference. Such a file is the one that the library knows, if size and time are the
@@ -26,46 +28,65 @@ class KnownFiles:
         self.respelled: list[tuple[int, bytes]] = []
         self._files = library.files
         self._patience = patience
-        self._rows = library.files.known(roots)
-        self._row = next(self._rows, None)
-        self._passed: list[tuple[bytes, KnownFile]] = []
+        self._chunks = library.files.plain(roots)
+        self._rows: list[tuple[bytes, int, int | None]] = []
+        self._ids: list[int] = []
+        self._passed: list[int] = []
         self._spellings: dict[int, int] | None = None
 
-    def of(self, file: FoundFile) -> KnownFile | None:
-        """Return what is known of a file, or None."""
-        row = self._row
-        while row is not None and row[0] < file.raw:
-            self._passed.append(row)
-            row = next(self._rows, None)
-        if row is not None and row[0] == file.raw:
-            self._row = next(self._rows, None)
-            known: KnownFile | None = row[1]
-        else:
-            self._row = row
-            known = self._respelled(file)
-        if known is not None:
-            self.seen.add(known.id)
-        return known
+    def changed(self, run: Run) -> list[tuple[FoundFile, KnownFile | None]]:
+        """Return the files of a run that are new, changed, failed or were missing, and what is known of them.
+
+        All others are as the library knows them.
+        """
+        rows, ids = self._until(run.files[-1][0])
+        if rows == run.files:
+            self.seen.update(ids)
+            return []
+        same = set(run.files).intersection(rows)
+        self.seen.update(number for row, number in zip(rows, ids, strict=True) if row in same)
+        differ = {row[0]: number for row, number in zip(rows, ids, strict=True) if row not in same}
+        odd = [FoundFile(*file, run.device) for file in run.files if file not in same]
+        known = self._files.several([differ[file.raw] for file in odd if file.raw in differ])
+        found = []
+        for file in odd:
+            number = differ.pop(file.raw, None)
+            entry = known[number][1] if number in known else self._respelled(file)
+            if entry is not None:
+                self.seen.add(entry.id)
+            found.append((file, entry))
+        self._passed += differ.values()
+        return found
 
     def unseen(self) -> list[tuple[int, Path]]:
         """Return, when the walk is over, (id, path) of the files that did not come by and are not known as missing."""
-        if self._row is not None:
-            self._passed += [self._row, *self._rows]
-            self._row = None
-        return [
-            (known.id, Path(os.fsdecode(path)))
-            for path, known in self._passed
-            if not known.missing and known.id not in self.seen
-        ]
+        self._passed += self._ids
+        self._passed += [row[3] for rows in self._chunks for row in rows]
+        self._rows, self._ids = [], []
+        passed = self._files.several([number for number in self._passed if number not in self.seen])
+        return [(known.id, Path(os.fsdecode(path))) for path, known in passed.values() if not known.missing]
+
+    def _until(self, last: bytes) -> tuple[list[tuple[bytes, int, int | None]], list[int]]:
+        """Take the rows up to a path."""
+        while not self._rows or self._rows[-1][0] < last:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self._rows += [row[:3] for row in chunk]
+            self._ids += [row[3] for row in chunk]
+        end = bisect_right(self._rows, last, key=itemgetter(0))
+        rows, ids = self._rows[:end], self._ids[:end]
+        del self._rows[:end], self._ids[:end]
+        return rows, ids
 
     def _respelled(self, file: FoundFile) -> KnownFile | None:
         if self._spellings is None:
             self._spellings = self._files.by_spelling()
         number = self._spellings.get(hash(spelling(file.raw)))
-        found = None if number is None or number in self.seen else self._files.at(number)
+        found = None if number is None or number in self.seen else self._files.several([number]).get(number)
         if found is None:
             return None
-        path, known = found
+        path, known = Path(os.fsdecode(found[0])), found[1]
         same = (known.size, known.mtime_ns) == (file.size, file.mtime_ns)
         try:
             if not same or not self._patience.call(_is_another_spelling, path, file.path):

@@ -29,7 +29,7 @@ from photocluster.pipeline.vanishing import away, left_behind, mount_points, rea
 from photocluster.pipeline.working import Worked, WorkOptions
 from photocluster.store import FileState, KnownFile, Library, Pending, ScannedFile
 from photocluster.video import INTERVAL
-from photocluster.walking import STRIKES, FoundFile, WalkProblem, walk
+from photocluster.walking import RUN, STRIKES, FoundFile, WalkProblem, walk_runs
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +186,9 @@ class _Scan:
         self.progress = progress
         self.report = ScanReport()
         self.workers = options.workers or _usable_cores()
-        self.known = library.photos.hashes()
+        self.known: set[str] = set()  # read when the first file is given out: most scans find little that is new
+        self.ready = False
+        self.told = 0
         self.files = KnownFiles(library, roots, patience)
         self.hung: list[Path] = []
         self.strikes: Counter[int] = Counter()
@@ -255,36 +257,43 @@ class _Scan:
     def _files_to_read(self, roots: Sequence[Path]) -> Iterator[FoundFile | None]:
         """Walk; yield what is new or changed, and None now and then where nothing is."""
         options = self.options
-        for found in walk(roots, exclude=options.exclude, hidden=options.hidden, patience=self.patience):
+        for found in walk_runs(roots, exclude=options.exclude, hidden=options.hidden, patience=self.patience):
             if isinstance(found, WalkProblem):
                 self.report.problems.append((found.path, found.reason))
                 if found.hangs:
                     self.hung.append(found.path)
                 continue
-            self.found += 1
-            known = self.files.of(found)
-            if known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns):
-                if known.missing:
-                    self.reappeared.append(known.id)
-                    self.held_back.note(found)
-                if known.state is not FileState.FAILED or not options.retry_failed:
-                    self._note_unchanged(found, known)
-                    if self.done % 256 == 0:
-                        self._tell()
-                        yield None
-                    continue
-            if self.strikes[found.device] >= STRIKES:
-                self.left += 1
-            elif self.held_back.takes(found):
+            changed = self.files.changed(found)
+            self.found += len(found.files)
+            unchanged = len(found.files) - len(changed)
+            for file, known in changed:
+                if known is not None and self._is_unchanged(file, known):
+                    unchanged += 1
+                elif self.strikes[file.device] >= STRIKES:
+                    self.left += 1
+                elif self.held_back.takes(file):
+                    yield None
+                else:
+                    yield file
+            self.done += unchanged
+            self.report.unchanged += unchanged
+            if self.done - self.told >= RUN:
+                self.told = self.done
+                self._tell()
                 yield None
-            else:
-                yield found
 
-    def _note_unchanged(self, file: FoundFile, known: KnownFile) -> None:
-        self.done += 1
-        self.report.unchanged += 1
+    def _is_unchanged(self, file: FoundFile, known: KnownFile) -> bool:
+        """Whether a file is as it was, and is not to be tried again; note what else is to be said of it."""
+        if (known.size, known.mtime_ns) != (file.size, file.mtime_ns):
+            return False
+        if known.missing:
+            self.reappeared.append(known.id)
+            self.held_back.note(file)
         if known.state is FileState.FAILED:
+            if self.options.retry_failed:
+                return False
             self.report.failed.append((file.path, known.error or ""))
+        return True
 
     def _finish(self, pool: ThreadPoolExecutor, crew: Crew) -> None:
         """Have all work done that was begun or waits, and commit it."""
@@ -304,6 +313,9 @@ class _Scan:
 
     def _give_out(self, pool: ThreadPoolExecutor, crew: Crew) -> None:
         """Keep the workers in work, and a little more waiting for them; the rest stays in the backlog."""
+        if self.backlog and not self.ready:
+            self.known |= self.library.photos.hashes()
+            self.ready = True
         while self.backlog and len(self.pending) < QUEUE * self.workers:
             file = self.backlog.popleft()
             self.pending.append((file, pool.submit(crew.work, file)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ PENDING = "pending"
 """Key in `meta`: see `Files.pending`."""
 
 ROWS = 2000
-"""Files that `Files.known` reads at a time: no statement is left open while a scan writes."""
+"""Files that `Files.plain` reads at a time: no statement is left open while a scan writes."""
 
 
 class FileState(StrEnum):
@@ -26,9 +26,6 @@ class FileState(StrEnum):
     PHOTO = "photo"
     FAILED = "failed"
     OTHER = "other"
-
-
-_STATES = {state.value: state for state in FileState}
 
 
 class KnownFile(NamedTuple):
@@ -56,30 +53,34 @@ class Files:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def known(self, roots: Sequence[Path]) -> Iterator[tuple[bytes, KnownFile]]:
-        """Yield (path, what is known) of the files at or below `roots`, by the bytes of the path.
+    def plain(self, roots: Sequence[Path]) -> Iterator[list[tuple[bytes, int, int | None, int]]]:
+        """Yield the files at or below `roots`, many at a time, as (path, size, mtime_ns, id), by the bytes of the path.
 
+        The time of a file that could not be used, or is missing, is None: there is more to be known of it (`several`).
         What is written meanwhile may be among it or not.
         """
         query = (
-            "SELECT path, id, size, mtime_ns, state, error, missing FROM file WHERE path >= ? AND path < ? "
-            f"ORDER BY path LIMIT {ROWS}"
+            "SELECT path, size, CASE WHEN missing OR state = 'failed' THEN NULL ELSE mtime_ns END, id "
+            f"FROM file WHERE path >= ? AND path < ? ORDER BY path LIMIT {ROWS}"
         )
         for first, end in _ranges(roots):
             start = first
             while rows := self._database.execute(query, (start, end)).fetchall():
-                for path, number, size, mtime_ns, state, error, missing in rows:
-                    yield path, KnownFile(number, size, mtime_ns, _STATES[state], error, bool(missing))
+                yield rows
                 start = rows[-1][0] + b"\0"
 
-    def at(self, number: int) -> tuple[Path, KnownFile] | None:
-        """Return the path and what is known of a file by its id, or None."""
-        query = "SELECT path, id, size, mtime_ns, state, error, missing FROM file WHERE id = ?"
-        row = self._database.execute(query, (number,)).fetchone()
-        if row is None:
-            return None
-        path, _, size, mtime_ns, state, error, missing = row
-        return Path(os.fsdecode(path)), KnownFile(number, size, mtime_ns, _STATES[state], error, bool(missing))
+    def several(self, numbers: Collection[int]) -> dict[int, tuple[bytes, KnownFile]]:
+        """Return id -> (path, what is known) of some files."""
+        query = (
+            "SELECT path, id, size, mtime_ns, state, error, missing FROM file "
+            "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY path"
+        )
+        return {
+            number: (path, KnownFile(number, size, mtime_ns, FileState(state), error, bool(missing)))
+            for path, number, size, mtime_ns, state, error, missing in self._database.execute(
+                query, (json.dumps(list(numbers)),)
+            )
+        }
 
     def by_spelling(self) -> dict[int, int]:
         """Return a hash of `spelling` -> id, for all files that hold a photo."""

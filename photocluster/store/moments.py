@@ -18,7 +18,7 @@ from photocluster.store.files import FileState
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  capture times are the camera's local time, without a zone
 
-STANDS = "EXISTS (SELECT 1 FROM file AS own WHERE own.photo = {} AND NOT own.missing)"
+STANDS = "EXISTS (SELECT 1 FROM file AS own WHERE own.photo = {} AND own.missing = 0)"
 """Whether a photo, by the expression for its id, has a file that is there."""
 
 
@@ -131,10 +131,9 @@ class Holding:
 
 _FILE = (
     "SELECT file.id, file.path, file.size, file.mtime_ns, file.state, file.missing, photo.id, photo.hash, "
-    f"photo.captured_at, showing.hash, file.shown_by IS NOT NULL AND NOT {STANDS.format('file.shown_by')} "
-    "FROM file LEFT JOIN photo ON photo.id = file.photo "
-    "LEFT JOIN photo AS showing ON showing.id = file.shown_by"
+    f"photo.captured_at, showing.hash, file.shown_by IS NOT NULL AND NOT {STANDS.format('file.shown_by')} FROM file"
 )
+_WITH_PHOTOS = "LEFT JOIN photo ON photo.id = file.photo LEFT JOIN photo AS showing ON showing.id = file.shown_by"
 
 
 _OWN = "phash IS NOT NULL AND replaced_by IS NULL AND shown_by IS NULL"
@@ -245,14 +244,15 @@ class Moments:
         start = os.fsencode(folder).rstrip(separator) + separator
         end = start[:-1] + bytes([start[-1] + 1])
         query = (
-            f"{_FILE} WHERE file.path > ? AND file.path < ? AND instr(substr(file.path, ?), ?) = 0 ORDER BY file.path"
+            f"{_FILE} {_WITH_PHOTOS} WHERE file.path > ? AND file.path < ? "
+            "AND instr(substr(file.path, ?), ?) = 0 ORDER BY file.path"
         )
         return [_file(row) for row in self._database.execute(query, (start, end, len(start) + 1, separator))]
 
     def left_alone(self) -> list[FileOfMoment]:
         """Return the files whose moment another photo showed that is gone."""
         query = (
-            f"{_FILE} WHERE file.shown_by IS NOT NULL AND NOT file.missing "
+            f"{_FILE} INDEXED BY file_shown_by {_WITH_PHOTOS} WHERE file.shown_by IS NOT NULL AND NOT file.missing "
             f"AND NOT {STANDS.format('file.shown_by')} ORDER BY file.path"
         )
         return [_file(row) for row in self._database.execute(query)]
@@ -265,7 +265,8 @@ class Moments:
         """
         query = f"""
             SELECT file.photo, file.shown_by, {STANDS.format("file.shown_by")}, {STANDS.format("file.photo")}
-            FROM file WHERE file.shown_by IS NOT NULL AND file.photo IS NOT NULL AND file.photo != file.shown_by
+            FROM file INDEXED BY file_shown_by
+            WHERE file.shown_by IS NOT NULL AND file.photo IS NOT NULL AND file.photo != file.shown_by
             ORDER BY file.path
         """
         links = self._database.execute(query).fetchall()
@@ -285,7 +286,8 @@ class Moments:
     def linked(self) -> list[tuple[int, int]]:
         """Return (photo, the photo that shows its moment) by id, of those on which the user's word still stands."""
         return self._database.execute(
-            "SELECT DISTINCT photo.id, photo.shown_by FROM photo LEFT JOIN face ON face.photo = photo.id "
+            "SELECT DISTINCT photo.id, photo.shown_by FROM photo INDEXED BY photo_shown_by "
+            "LEFT JOIN face ON face.photo = photo.id "
             "WHERE photo.shown_by IS NOT NULL AND photo.replaced_by IS NULL "
             "AND (face.id IN (SELECT face FROM assignment WHERE source != 'propagated') "
             "OR face.id IN (SELECT face FROM rejection) OR face.id IN (SELECT face FROM ignored) "

@@ -189,7 +189,7 @@ class Photos:
             "WHERE photo.replaced_by IS NOT NULL "
             "AND (face.id IN (SELECT face FROM assignment WHERE source != 'propagated') "
             "OR face.id IN (SELECT face FROM rejection) OR face.id IN (SELECT face FROM ignored) "
-            "OR photo.hash IN (SELECT photo FROM mirror)) ORDER BY photo.id"
+            "OR photo.hash IN (SELECT photo FROM mirror)) ORDER BY +photo.id"  # + has SQLite take the small index
         ).fetchall()
 
     def mark_seen(self, file_ids: Sequence[int]) -> None:
@@ -256,9 +256,9 @@ class Photos:
         query = (
             "SELECT photo.hash, min(file.path), (SELECT count(*) FROM face WHERE face.photo = photo.id) FROM photo "
             "LEFT JOIN file ON file.photo = photo.id WHERE photo.replaced_by IS NULL AND NOT EXISTS "
+            "(SELECT 1 FROM file AS own WHERE own.photo = photo.id AND own.missing = 0) AND NOT EXISTS "
             "(SELECT 1 FROM file AS showing WHERE showing.photo = photo.shown_by AND NOT showing.missing) "
-            "GROUP BY photo.id "
-            "HAVING coalesce(min(file.missing), 1) = 1 ORDER BY 2"
+            "GROUP BY photo.id ORDER BY 2"
         )
         return [
             (digest, Path(os.fsdecode(path or b"")), faces) for digest, path, faces in self._database.execute(query)

@@ -188,6 +188,9 @@ MIGRATIONS = (
     CREATE INDEX photo_shown_by ON photo (shown_by) WHERE shown_by IS NOT NULL;
     ALTER TABLE file ADD COLUMN shown_by INTEGER REFERENCES photo ON DELETE SET NULL;
     CREATE INDEX file_shown_by ON file (shown_by) WHERE shown_by IS NOT NULL;
+    CREATE INDEX photo_replaced_by ON photo (replaced_by) WHERE replaced_by IS NOT NULL;
+    DROP INDEX file_photo;
+    CREATE INDEX file_photo ON file (photo, missing);
     ALTER TABLE face ADD COLUMN time REAL;
     ALTER TABLE face ADD COLUMN track INTEGER;
     CREATE TABLE region (
