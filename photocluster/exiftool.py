@@ -133,9 +133,7 @@ class ExifTool:
 
     def _run(self, arguments: Sequence[str]) -> str:
         """Return what ExifTool answers to one command."""
-        lines = [os.fsencode(argument) for argument in arguments]
-        if any(b"\n" in line or b"\r" in line for line in lines):
-            raise EmbeddingFailed("ExifTool cannot be given a path with a line break")
+        lines = [_line(os.fsencode(argument)) for argument in arguments]
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise EmbeddingFailed("ExifTool ended")
@@ -151,6 +149,21 @@ class ExifTool:
         except OSError as error:
             raise EmbeddingFailed(f"ExifTool ended ({error.strerror})") from error
         return answer.removesuffix(b"{ready}\n").decode("utf-8", "replace")
+
+
+def _line(argument: bytes) -> bytes:
+    """Return an argument as a line of a file of arguments (-@); one with a line break as a string of C.
+
+    Raises
+    ------
+    EmbeddingFailed
+        It holds what ExifTool's strings of C do not take beside line breaks.
+    """
+    if b"\n" not in argument and b"\r" not in argument:
+        return argument
+    if any(mark in argument for mark in (b'"', b"$", b"@", b"\\")):
+        raise EmbeddingFailed('ExifTool cannot be given a path with a line break and one of " $ @ \\')
+    return b"#[CSTR]" + argument.replace(b"\n", b"\\n").replace(b"\r", b"\\r")
 
 
 def _number(version: str) -> float:

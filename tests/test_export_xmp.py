@@ -317,6 +317,40 @@ def test_what_is_ours_is_known_again_after_a_move(library, photo, tmp_path):
     assert names(place / "a.jpg.xmp") == ["Bob"]
 
 
+LONGEST = (f"{'漢' * 82}.jpg", f"{'x' * 246}.jpg", f"a.{'漢' * 81}")
+"""Names after which a sidecar's has nearly 255 bytes, which is the most that file systems take."""
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_a_name_of_full_length(library, tmp_path, name):
+    path = tmp_path / "p" / name
+    write_photo(path.with_name("short.jpg")).rename(path)
+    add(library, path)
+    label(library, ["f0"], "Ann")
+    assert said(export_xmp(library)) == [(f"{name}.xmp", "made")]
+    assert export_xmp(library).skipped == []
+
+
+@needs_exiftool
+def test_long_names_and_line_breaks_do_not_keep_names_out_of_the_photo(library, tmp_path):
+    places = [tmp_path / "p" / name for name in (*LONGEST, "new\nline.jpg")]
+    for shade, place in enumerate(places):
+        write_photo(tmp_path / "p" / "short.jpg", shade=shade).rename(place)
+    add(library, *places)
+    label(library, [f"f{number}" for number in range(0, library.rows, 2)], "Ann")
+    report = export_embedded(library, options=EmbedOptions())
+    assert {reason.split(";")[0] for _, reason in report.skipped} == {"has too long a name for a backup beside it"}
+    assert [change.path.name for change in report.changes] == ["new\nline.jpg"]
+    report = export_embedded(library, options=EmbedOptions(backup=False))
+    assert (len(report.changes), report.unchanged, report.skipped) == (3, 1, [])
+    assert all(names(place) == ["Ann"] for place in places)
+    worse = write_photo(tmp_path / "p" / "new\nline $.jpg", shade=9)
+    add(library, worse)
+    label(library, [f"f{library.rows - 1}"], "Ann")
+    report = export_embedded(library, options=EmbedOptions())
+    assert [reason for _, reason in report.skipped if "line break" in reason]
+
+
 @pytest.mark.parametrize("content", [b"<x:xmpmeta", b"%PDF"])
 def test_a_damaged_sidecar_is_told_and_left_alone(library, photo, content):
     sidecar = photo.with_name("a.jpg.xmp")

@@ -7,6 +7,7 @@ and no name has to move. Should the process be killed between the two, the next 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -31,6 +32,7 @@ from photocluster.pipeline.sidecars import (
     difference,
     entry_of,
     memory_of,
+    part_beside,
     sync_folder,
     tasks,
     together,
@@ -39,6 +41,9 @@ from photocluster.store import Library, PhotoFile, name_key
 from photocluster.xmp_merge import Memory, Merged, merge
 
 BACKUP = ".photocluster-backup"
+
+LONGEST_SUFFIX = 10
+"""Characters: a longer one is no suffix, but the end of a name with a dot."""
 
 EMBEDDABLE = frozenset(("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF", "JPEG2000"))
 """Formats into which names are written. RAW files are their makers' secret and stay as the camera wrote them, as all
@@ -235,9 +240,7 @@ class _Part:
 
     def __enter__(self) -> Self:
         place = self._plan.place
-        handle, name = tempfile.mkstemp(prefix=f".{place.stem[:80]}.", suffix=f".part{place.suffix}", dir=place.parent)
-        os.close(handle)
-        self.path = Path(name)
+        self.path = part_beside(place, place.suffix if len(place.suffix) <= LONGEST_SUFFIX else "")
         try:
             shutil.copy2(place, self.path)
             self._write()
@@ -288,12 +291,14 @@ def _backup_of(place: Path) -> Path:
 def _back_up(place: Path) -> None:
     """Keep the photo as it is under another name, which no earlier one has."""
     backup, number = _backup_of(place), 1
-    while backup.exists():
+    while os.path.lexists(backup):
         number += 1
         backup = place.with_name(f"{place.name}{BACKUP}-{number}")
     try:
         backup.hardlink_to(place)  # the photo is about to be replaced, not written to
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise EmbeddingFailed("has too long a name for a backup beside it; use --no-backup for it") from error
         shutil.copy2(place, backup)
 
 

@@ -117,7 +117,8 @@ def export_xmp(
     """
     report, known = ExportReport(), Known(library)
     todo = list(tasks(library, paths, include_propagated=include_propagated))
-    report.embedded = sum(task.file.path in known.entries for task in todo)
+    entries = (known.entries.get(task.file.path) for task in todo)
+    report.embedded = sum(bool(entry and (entry["regions"] or entry["keywords"])) for entry in entries)
     for start in range(0, len(todo), BATCH):
         batch = Batch(library, report, known, dry_run=dry_run)
         for task in todo[start : start + BATCH]:
@@ -410,10 +411,9 @@ def put(path: Path, content: bytes | None) -> None:
     if content is None:
         place.unlink()
         return
-    handle, name = tempfile.mkstemp(prefix=f".{place.name[:100]}.", suffix=".part", dir=place.parent)
-    part = Path(name)
+    part = part_beside(place)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -423,6 +423,19 @@ def put(path: Path, content: bytes | None) -> None:
         part.unlink(missing_ok=True)
         raise
     sync_folder(place.parent)
+
+
+def part_beside(place: Path, suffix: str = "") -> Path:
+    """Return a new, empty, hidden file beside another; its name is short, for that of the other may be of full length.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to.
+    """
+    handle, name = tempfile.mkstemp(prefix=".photocluster-", suffix=f".part{suffix}", dir=place.parent)
+    os.close(handle)
+    return Path(name)
 
 
 def sync_folder(folder: Path) -> None:
