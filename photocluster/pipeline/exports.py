@@ -138,11 +138,18 @@ def with_distances(rows: list[FaceRow], embeddings: FloatArray) -> list[FaceRow]
             groups[group].append(i)
     result = list(rows)
     for members in groups.values():
-        vectors = embeddings[[rows[i].face for i in members]]
-        middle = unit(vectors.mean(axis=0, keepdims=True))[0]
-        for i, distance in zip(members, np.linalg.norm(vectors - middle, axis=1), strict=True):
-            result[i] = replace(rows[i], distance=float(distance))
+        distances = from_middle(embeddings[[rows[i].face for i in members]])
+        for i, distance in zip(members, distances.tolist(), strict=True):
+            result[i] = replace(rows[i], distance=distance)
     return result
+
+
+def from_middle(vectors: FloatArray) -> FloatArray:
+    """Return the distances (n,) of unit vectors (n, d) to their mean, made a unit vector."""
+    if not len(vectors):
+        return np.empty(0, dtype=np.float32)
+    distances: FloatArray = np.linalg.norm(vectors - unit(vectors.mean(axis=0, keepdims=True)), axis=1)
+    return distances
 
 
 def export_table(library: Library, out: Path) -> TableSummary:

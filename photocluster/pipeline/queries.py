@@ -70,7 +70,7 @@ def find_photos_of(
     wanted = [person_id(library, name) for name in persons]
     unwanted = {person_id(library, name) for name in without}
     sources = tuple(Source) if propagated else (Source.USER, Source.IMPORTED)
-    names = {info.id: info.name for info in library.names.persons()}
+    names = library.names.names()
     found = []
     for sighting in _with_kept(
         library, library.names.sightings({*wanted, *unwanted}, sources=sources), wanted, unwanted

@@ -17,12 +17,13 @@ import numpy as np
 
 from photocluster import photos
 from photocluster.errors import Outdated, UndecodablePhoto, UsageError
-from photocluster.pipeline.exports import with_distances
+from photocluster.pipeline.exports import from_middle
 from photocluster.pipeline.queries import FoundPhoto, find_photos_of
 from photocluster.pipeline.showing import load_picture
 from photocluster.pipeline.suggesting import Suggestion, agenda
 from photocluster.records import DecodedPhoto, FaceRow, Source
-from photocluster.store import ClusterInfo, Event, Library, PersonInfo
+from photocluster.sheet_plan import letters
+from photocluster.store import Event, Library, PersonInfo
 
 GOAL = 0.95
 """Part of the faces that shall carry a name: those that are left are strangers and blurs for the most part."""
@@ -133,44 +134,34 @@ def _is_open(
     return any(face in free and face not in refused.get(person, ()) for face in question["faces"])
 
 
-@dataclass(frozen=True, slots=True)
-class ShownPerson:
-    """A person and the face that stands for it: the cover, or its best one; None without any face."""
-
-    info: PersonInfo
-    face: FaceRow | None
-
-
-def people(library: Library) -> list[ShownPerson]:
+def everybody(library: Library) -> list[PersonInfo]:
     """Return the persons by name, the hidden ones at the end."""
-    infos = library.names.persons()
-    faces = library.names.best_faces()
-    shown = {info.id: info.cover if info.cover is not None else faces.get(info.id) for info in infos}
+    return sorted(library.names.persons(), key=lambda info: info.hidden)
+
+
+def matching(infos: Sequence[PersonInfo], text: str, *, largest_first: bool) -> list[PersonInfo]:
+    """Return the persons with a text in their name or an alias, whatever its case and accents."""
+    sought = letters(text.strip())
+    found = [info for info in infos if any(sought in letters(name) for name in (info.name, *info.aliases))]
+    return sorted(found, key=lambda info: (info.hidden, -info.faces)) if largest_first else found
+
+
+def covers(library: Library, infos: Sequence[PersonInfo]) -> dict[int, FaceRow]:
+    """Return person -> the face that stands for it: the cover, or its best one; persons without a face are left out."""
+    best = library.names.best_faces({info.id for info in infos if info.cover is None})
+    shown = {info.id: info.cover if info.cover is not None else best.get(info.id) for info in infos}
     rows = {row.face: row for row in library.faces.several({face for face in shown.values() if face is not None})}
-    found = [ShownPerson(info, rows.get(shown[info.id] or 0) if shown[info.id] is not None else None) for info in infos]
-    return sorted(found, key=lambda each: each.info.hidden)
+    return {person: rows[face] for person, face in shown.items() if face is not None and face in rows}
 
 
-def person_faces(library: Library, person: int) -> list[FaceRow]:
-    """Return a person's faces with their distances to the middle of all: guesses first, the farthest of each first."""
-    rows = with_distances(library.faces.rows(person=person), library.embeddings())
-    return sorted(rows, key=lambda row: (row.source is not Source.PROPAGATED, -(row.distance or 0.0), row.face))
-
-
-def best_face(rows: Sequence[FaceRow]) -> FaceRow | None:
-    """Return the face that stands for a person without a cover: as `Names.best_faces`; None without any face."""
-    return min(rows, key=lambda row: (row.source is Source.PROPAGATED, -row.quality.overall, row.face), default=None)
-
-
-def unnamed_clusters(library: Library) -> list[ClusterInfo]:
-    """Return the clusters in which faces without a name are, those with most of them first."""
-
-    def left(info: ClusterInfo) -> int:
-        return info.faces - sum(count for _, count in info.names)
-
-    return sorted(
-        (info for info in library.clusters.infos() if left(info)), key=lambda info: (-left(info), info.number)
-    )
+def person_faces(library: Library, person: int) -> list[tuple[int, float]]:
+    """Return (face, distance to the middle of all) of a person's faces: guesses first, the farthest of each first."""
+    named = library.faces.named(person)
+    faces = [face for face, _, _ in named]
+    distances = from_middle(library.embeddings()[faces]).tolist()
+    guess = [source is Source.PROPAGATED for _, source, _ in named]
+    order = sorted(range(len(faces)), key=lambda i: (not guess[i], -distances[i], faces[i]))
+    return [(faces[i], distances[i]) for i in order]
 
 
 def cluster_samples(library: Library, numbers: Sequence[int]) -> dict[int, list[FaceRow]]:

@@ -16,14 +16,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from photocluster.errors import Outdated, PhotoclusterError, PhotoError, StoreBusy, UnknownName, UsageError
-from photocluster.pipeline.reviewing import unnamed_clusters
+from photocluster.pipeline.reviewing import everybody, matching
 from photocluster.review import deciding, showing
 from photocluster.review.changes import Changes
 from photocluster.review.desk import Desk
+from photocluster.review.lists import Lists
 from photocluster.review.pictures import FACE_WIDTHS, PHOTO_SIDES, Pictures
 from photocluster.review.questions import Queue
 from photocluster.review.security import BodyTooLarge
-from photocluster.store import ClusterInfo
+from photocluster.store import Library
 
 PAGE = 200
 """Faces, photos or persons that one request returns at most."""
@@ -51,9 +52,8 @@ class Review:
         self.pictures = Pictures(folder, max_bytes=cache_bytes)
         self.queue = Queue(folder, self.reader, self.changes)
         self.changes.listen(self.queue.changed)
-        self.changes.listen(self._forget_lists)
+        self.lists = Lists(self.reader, self.changes)
         self.ready: Callable[[], None] | None = None
-        self._clusters: list[ClusterInfo] | None = None
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -69,15 +69,6 @@ class Review:
         self.pictures.close()
         self.reader.close()
         self.decider.close()
-
-    async def clusters(self) -> list[ClusterInfo]:
-        """Return the clusters with faces that have no name, as they were at the last change."""
-        if self._clusters is None:
-            self._clusters = await self.reader.call(unnamed_clusters)
-        return self._clusters
-
-    def _forget_lists(self) -> None:
-        self._clusters = None
 
 
 def application(review: Review) -> Starlette:
@@ -167,18 +158,21 @@ class _Pages:
         )
 
     async def names(self, _: Request) -> Response:
-        return _json(await self._review.reader.call(showing.names))
+        return _json(showing.names(await self._review.lists.of(everybody)))
 
-    async def people(self, _: Request) -> Response:
-        return _json(await self._review.reader.call(showing.people))
+    async def people(self, request: Request) -> Response:
+        asked, (first, count) = request.query_params, _window(request)
+        infos = await self._review.lists.of(everybody)
+        found = matching(infos, asked.get("q", ""), largest_first=asked.get("order") == "faces")
+        return _json(await self._review.reader.call(showing.people, found, first, count))
 
     async def person(self, request: Request) -> Response:
         number, (first, count) = request.path_params["number"], _window(request)
         return _json(await self._review.reader.call(showing.person, number, first, count))
 
     async def clusters(self, request: Request) -> Response:
-        infos, (first, count) = await self._review.clusters(), _window(request)
-        return _json(await self._review.reader.call(showing.clusters, infos, first, count))
+        unnamed, (first, count) = await self._review.lists.of(_unnamed), _window(request)
+        return _json(await self._review.reader.call(showing.clusters, unnamed, first, count))
 
     async def cluster(self, request: Request) -> Response:
         number, (first, count) = request.path_params["number"], _window(request)
@@ -237,6 +231,10 @@ class _Pages:
         if side not in PHOTO_SIDES:
             raise UnknownName("there is no picture of that size")
         return _picture(await self._review.pictures.of_photo(photo, side))
+
+
+def _unnamed(library: Library) -> list[tuple[int, int]]:
+    return library.clusters.unnamed()
 
 
 def _suffix(name: str) -> str:

@@ -12,7 +12,7 @@ from photocluster.errors import UnknownName
 from photocluster.pipeline import reviewing
 from photocluster.pipeline.targets import cluster_faces
 from photocluster.records import FaceRow
-from photocluster.store import ClusterInfo, Event, Library
+from photocluster.store import Event, Library, PersonInfo
 from photocluster.thumbnails import thumbnail_key
 
 Json = dict[str, Any]
@@ -78,30 +78,33 @@ def questions(library: Library, queue: Sequence[Json]) -> list[Json]:
     ]
 
 
-def names(library: Library) -> list[Json]:
+def names(infos: Sequence[PersonInfo]) -> list[Json]:
     """Return the persons with their aliases, for typing ahead, those with most faces first."""
-    infos = sorted(library.names.persons(), key=lambda info: (info.hidden, -info.faces))
     return [
         {"id": info.id, "name": info.name, "aliases": list(info.aliases), "faces": info.faces, "hidden": info.hidden}
-        for info in infos
+        for info in sorted(infos, key=lambda info: (info.hidden, -info.faces))
     ]
 
 
-def people(library: Library) -> list[Json]:
-    """Return the persons, each with the face that stands for it."""
-    return [
-        {
-            "id": each.info.id,
-            "name": each.info.name,
-            "aliases": list(each.info.aliases),
-            "faces": each.info.faces,
-            "guesses": each.info.propagated,
-            "photos": each.info.photos,
-            "hidden": each.info.hidden,
-            "cover": None if each.face is None else face_json(each.face),
-        }
-        for each in reviewing.people(library)
-    ]
+def people(library: Library, infos: Sequence[PersonInfo], first: int, count: int) -> Json:
+    """Return some persons, each with the face that stands for it."""
+    shown = infos[first : first + count]
+    covers = reviewing.covers(library, shown)
+    return {
+        "total": len(infos),
+        "people": [
+            {
+                "id": info.id,
+                "name": info.name,
+                "aliases": list(info.aliases),
+                "faces": info.faces,
+                "guesses": info.propagated,
+                "hidden": info.hidden,
+                "cover": face_json(covers[info.id]) if info.id in covers else None,
+            }
+            for info in shown
+        ],
+    }
 
 
 def person(library: Library, number: int, first: int, count: int) -> Json:
@@ -115,8 +118,10 @@ def person(library: Library, number: int, first: int, count: int) -> Json:
     if number not in library.names.names():
         raise UnknownName("there is no such person (any more)")
     info = library.names.person(number)
-    rows = reviewing.person_faces(library, number)
-    shown = next((row for row in rows if row.face == info.cover), reviewing.best_face(rows))
+    placed = reviewing.person_faces(library, number)
+    shown = dict(placed[first : first + count])
+    rows = {row.face: row for row in library.faces.several(shown)}
+    cover = reviewing.covers(library, [info]).get(number)
     return {
         "id": info.id,
         "name": info.name,
@@ -125,32 +130,32 @@ def person(library: Library, number: int, first: int, count: int) -> Json:
         "note": info.note,
         "hidden": info.hidden,
         "cover": info.cover,
-        "shown": None if shown is None else face_json(shown),
+        "shown": None if cover is None else face_json(cover),
         "photos": info.photos,
         "guesses": info.propagated,
-        **_some(rows, first, count),
+        "total": len(placed),
+        "faces": [{**face_json(rows[face]), "distance": shown[face]} for face in shown],
     }
 
 
-def _some(rows: Sequence[FaceRow], first: int, count: int) -> Json:
-    return {"total": len(rows), "faces": [face_json(row) for row in rows[first : first + count]]}
-
-
-def clusters(library: Library, infos: Sequence[ClusterInfo], first: int, count: int) -> Json:
-    """Return some of the clusters in which faces without a name are."""
-    shown = infos[first : first + count]
-    samples = reviewing.cluster_samples(library, [info.number for info in shown])
+def clusters(library: Library, unnamed: Sequence[tuple[int, int]], first: int, count: int) -> Json:
+    """Return some of the clusters in which faces without a name are, of all (number, faces without a name)."""
+    shown = unnamed[first : first + count]
+    numbers = [number for number, _ in shown]
+    samples = reviewing.cluster_samples(library, numbers)
+    infos = {info.number: info for info in library.clusters.infos(numbers)}
     return {
-        "total": len(infos),
+        "total": len(unnamed),
         "clusters": [
             {
-                "number": info.number,
-                "faces": info.faces,
-                "unnamed": info.faces - sum(named for _, named in info.names),
-                "names": [name for name, _ in info.names[:3]],
-                "samples": [face_json(row) for row in samples.get(info.number, ())],
+                "number": number,
+                "faces": infos[number].faces,
+                "unnamed": left,
+                "names": [name for name, _ in infos[number].names[:3]],
+                "samples": [face_json(row) for row in samples.get(number, ())],
             }
-            for info in shown
+            for number, left in shown
+            if number in infos
         ],
     }
 
@@ -164,7 +169,12 @@ def cluster(library: Library, number: int, first: int, count: int) -> Json:
         There is no such cluster (any more).
     """
     rows = sorted(cluster_faces(library, number), key=lambda row: (-(row.probability or 0.0), row.face))
-    return {"number": number, "unnamed": sum(row.person is None for row in rows), **_some(rows, first, count)}
+    return {
+        "number": number,
+        "unnamed": sum(row.person is None for row in rows),
+        "total": len(rows),
+        "faces": [face_json(row) for row in rows[first : first + count]],
+    }
 
 
 def photo(library: Library, digest: str) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,24 +38,39 @@ class Clusters:
         """Return face -> cluster number of the newest run; None is noise. New faces are absent."""
         return dict(self._database.execute("SELECT face, cluster FROM membership").fetchall())
 
-    def infos(self) -> list[ClusterInfo]:
-        """Return the clusters of the newest run with their living faces, largest first."""
+    def unnamed(self) -> list[tuple[int, int]]:
+        """Return (cluster, living faces without a name) of the clusters that have such faces, those with most first."""
+        query = """
+            SELECT cluster, count(*) FROM membership
+            WHERE cluster IS NOT NULL AND face NOT IN (SELECT face FROM assignment)
+                AND face NOT IN (SELECT face FROM ignored)
+                AND face NOT IN (SELECT face.id FROM photo JOIN face ON face.photo = photo.id
+                    WHERE photo.replaced_by IS NOT NULL OR photo.shown_by IS NOT NULL)
+            GROUP BY cluster ORDER BY 2 DESC, 1
+        """
+        return self._database.execute(query).fetchall()
+
+    def infos(self, among: Collection[int] | None = None) -> list[ClusterInfo]:
+        """Return the clusters of the newest run (some of them) with their living faces, largest first."""
+        few = "" if among is None else "AND membership.cluster IN (SELECT value FROM json_each(?))"
+        values = () if among is None else (json.dumps(sorted(among)),)
         names: dict[int, list[tuple[str, int]]] = {}
         for number, name, faces in self._database.execute(
             "SELECT membership.cluster, person.name, count(*) FROM membership JOIN assignment USING (face) "
             "JOIN person ON person.id = assignment.person JOIN face ON face.id = membership.face "
-            f"JOIN photo ON photo.id = face.photo WHERE membership.cluster IS NOT NULL AND {LIVE} "
-            "GROUP BY 1, person.id ORDER BY 3 DESC, person.key"
+            f"JOIN photo ON photo.id = face.photo WHERE membership.cluster IS NOT NULL AND {LIVE} {few} "
+            "GROUP BY 1, person.id ORDER BY 3 DESC, person.key",
+            values,
         ):
             names.setdefault(number, []).append((name, faces))
         query = (
             "SELECT cluster, count(*), count(DISTINCT face.photo), avg(probability) FROM membership "
             "JOIN face ON face.id = membership.face JOIN photo ON photo.id = face.photo "
-            f"WHERE cluster IS NOT NULL AND {LIVE} GROUP BY cluster ORDER BY 2 DESC, 1"
+            f"WHERE cluster IS NOT NULL AND {LIVE} {few} GROUP BY cluster ORDER BY 2 DESC, 1"
         )
         return [
             ClusterInfo(number, faces, photos, tuple(names.get(number, ())), probability)
-            for number, faces, photos, probability in self._database.execute(query)
+            for number, faces, photos, probability in self._database.execute(query, values)
         ]
 
     def samples(self, numbers: Sequence[int], most: int) -> dict[int, list[int]]:

@@ -43,6 +43,13 @@ other photo does not show still does."""
 LIVE = f"{CURRENT} AND NOT EXISTS (SELECT 1 FROM ignored WHERE ignored.face = face.id)"
 """A face lives if it counts and the user did not say to ignore it."""
 
+NAMED_LIVE = """
+    (assignment.source != 'propagated' OR face.photo NOT IN (
+        SELECT id FROM photo WHERE replaced_by IS NOT NULL OR shown_by IS NOT NULL))
+    AND NOT EXISTS (SELECT 1 FROM ignored WHERE ignored.face = assignment.face)
+"""
+"""`LIVE` of faces that have a row in `assignment`, without a look at the photo of each."""
+
 _BESIDE = "AND face.photo IN (SELECT photo FROM face WHERE id IN (SELECT value FROM json_each(?)))"
 
 
@@ -142,6 +149,14 @@ class Faces:
         )
         found = self._database.execute(query).fetchall()
         return np.array([row[0] for row in found], dtype=np.float32), [row[1] for row in found]
+
+    def named(self, person: int) -> list[tuple[int, Source, float]]:
+        """Return the living faces with a person's name by id, who said so, and their quality (`Quality.overall`)."""
+        query = (
+            "SELECT face.id, assignment.source, face.quality FROM assignment JOIN face ON face.id = assignment.face "
+            f"WHERE assignment.person = ? AND {NAMED_LIVE} ORDER BY face.id"
+        )
+        return [(face, Source(source), quality) for face, source, quality in self._database.execute(query, (person,))]
 
     def several(self, faces: Collection[int]) -> list[FaceRow]:
         """Return the rows of some faces by face id, ignored ones too; what is not there (any more) is left out."""

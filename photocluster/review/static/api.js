@@ -54,11 +54,14 @@ export const sentence = (words) => words.charAt(0).toUpperCase() + words.slice(1
 export const seen = (faces) => Object.fromEntries(faces.map((face) => [face.face, face.name]));
 
 let names = null;
+let latest = [];
 
-export async function knownNames() {
-  names ??= await get("/api/names");
+// The persons, for typing ahead: as they are, and as they were when somebody asked last, which takes no time.
+export function knownNames() {
+  names ??= get("/api/names").then((answer) => { latest = answer; return answer; }, (failure) => { names = null; throw failure; });
   return names;
 }
+export const latestNames = () => latest;
 
 // Call back whenever something was decided, here or elsewhere.
 export function onChange(callback) {

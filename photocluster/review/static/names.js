@@ -1,6 +1,6 @@
 // A field for a name, with the known ones to choose from: a combobox with a list, as the ARIA practices describe it.
 
-import { knownNames } from "./api.js";
+import { knownNames, latestNames } from "./api.js";
 import { h, name as named, show } from "./dom.js";
 
 const MOST = 8;
@@ -51,10 +51,7 @@ export function nameField({ label, action, onname, onleave = () => {}, value = "
       list.children[place].scrollIntoView({ block: "nearest" });
     }
   };
-  const open = async () => {
-    const turn = asked += 1;
-    const known = await knownNames();
-    if (turn !== asked || document.activeElement !== input) return;
+  const suggest = (known) => {
     shown = matches(known, input.value);
     show(list, shown.map((each, i) => h("li", {
       id: `${id}-${i}`, role: "option", "aria-selected": "false",
@@ -63,6 +60,13 @@ export function nameField({ label, action, onname, onleave = () => {}, value = "
     list.hidden = shown.length === 0;
     input.setAttribute("aria-expanded", String(shown.length > 0));
     mark(-1);
+  };
+  const open = async () => {
+    const turn = asked += 1;
+    const before = latestNames();
+    if (before.length) suggest(before);
+    const known = await knownNames().catch(() => before);
+    if (turn === asked && document.activeElement === input && known !== before && chosen < 0) suggest(known);
   };
   const give = (text) => {
     const given = text.trim();

@@ -1,10 +1,10 @@
 // All people: to look at, to find, and to make two of them one by dragging one onto the other.
 
-import { decide, done, get, knownNames, sentence } from "./api.js";
+import { decide, done, get, sentence } from "./api.js";
 import { confirm, count, h, name as named, say, show, warn } from "./dom.js";
 import { faceImage } from "./faces.js";
 
-const fold = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLocaleLowerCase();
+const PAGE = 120;
 
 export async function mergePeople(into, others) {
   const names = others.map((each) => each.name).join(", ");
@@ -23,26 +23,39 @@ export async function mergePeople(into, others) {
 }
 
 export async function peoplePage(main) {
-  let people = [];
-  let text = "";
-  const chosen = new Set();
-  const filter = h("input", { type: "search", id: "filter", dir: "auto", autocomplete: "off", oninput: () => { text = filter.value; draw(); } });
+  let wanted = PAGE;
+  let order = "name";
+  let known = "";
+  let asked = 0;
+  const chosen = new Map(); // id -> person, in the order in which they were ticked
+  const filter = h("input", { type: "search", id: "filter", dir: "auto", autocomplete: "off", oninput: () => { wanted = PAGE; refresh().catch(failed); } });
+  const orders = [["name", "A to Z"], ["faces", "Most faces"]].map(([value, words]) => h("button", {
+    type: "button", "aria-pressed": String(value === order),
+    onclick: () => {
+      order = value;
+      wanted = PAGE;
+      orders.forEach((one, i) => one.setAttribute("aria-pressed", String(["name", "faces"][i] === order)));
+      refresh().catch(failed);
+    },
+  }, words));
   const list = h("ul", { class: "people" });
+  const more = h("button", { type: "button", hidden: true, onclick: () => { wanted += PAGE; refresh().catch(failed); } }, "Show more");
   const summary = h("p", { class: "meta", role: "status" });
   const bar = h("section", { class: "chosen", "aria-label": "Chosen people", hidden: true });
+  const failed = (failure) => warn(sentence(failure.message));
 
   const mergeChosen = async () => {
-    const [into, ...others] = [...chosen].map((id) => people.find((each) => each.id === id)).filter(Boolean);
+    const [into, ...others] = chosen.values();
     if (await mergePeople(into, others)) { chosen.clear(); await refresh(); }
   };
 
   function card(each) {
     const box = h("input", {
       type: "checkbox", checked: chosen.has(each.id), "aria-label": `Choose ${each.name}`,
-      onchange: () => { if (box.checked) chosen.add(each.id); else chosen.delete(each.id); drawBar(); },
+      onchange: () => { if (box.checked) chosen.set(each.id, each); else chosen.delete(each.id); drawBar(); },
     });
     const item = h("li", {
-      draggable: "true", data: { person: each.id },
+      draggable: "true", data: { person: each.id, text: JSON.stringify(each) },
       ondragstart: (event) => { event.dataTransfer.setData("text/x-person", String(each.id)); event.dataTransfer.effectAllowed = "link"; item.classList.add("dragged"); },
       ondragend: () => item.classList.remove("dragged"),
       ondragover: (event) => { if (event.dataTransfer.types.includes("text/x-person")) { event.preventDefault(); item.classList.add("over"); } },
@@ -50,7 +63,7 @@ export async function peoplePage(main) {
       ondrop: async (event) => {
         event.preventDefault();
         item.classList.remove("over");
-        const other = people.find((one) => String(one.id) === event.dataTransfer.getData("text/x-person"));
+        const other = shown.get(event.dataTransfer.getData("text/x-person"));
         if (other && other.id !== each.id && await mergePeople(each, [other])) await refresh();
       },
     },
@@ -65,33 +78,43 @@ export async function peoplePage(main) {
   function drawBar() {
     bar.hidden = chosen.size === 0;
     list.classList.toggle("choosing", chosen.size > 0);
-    const [first] = chosen;
-    const into = people.find((each) => each.id === first);
+    const [into] = chosen.values();
     show(bar, h("p", { class: "chosen-count", role: "status" }, `${count(chosen.size, "person", "people")} chosen`),
       h("div", { class: "actions" },
         chosen.size > 1 && into ? h("button", { type: "button", class: "main", onclick: mergeChosen }, "They are one: ", named(into.name)) : h("span", { class: "meta" }, "Choose another who is the same person"),
-        h("button", { type: "button", onclick: () => { chosen.clear(); draw(); } }, "Choose none")));
+        h("button", { type: "button", onclick: () => { for (const box of list.querySelectorAll(":checked")) box.checked = false; chosen.clear(); drawBar(); } }, "Choose none")));
   }
 
-  function draw() {
-    const sought = fold(text.trim());
-    const found = people.filter((each) => [each.name, ...each.aliases].some((one) => fold(one).includes(sought)));
-    summary.textContent = sought ? `${count(found.length, "person", "people")} of ${people.length}` : count(people.length, "person", "people");
-    show(list, found.map(card));
-    drawBar();
-  }
+  let shown = new Map();
 
   async function refresh() {
-    const now = await get("/api/people");
-    if (JSON.stringify(now) !== JSON.stringify(people)) { people = now; draw(); }
+    const turn = asked += 1;
+    const text = filter.value.trim();
+    const people = [];
+    let answer = null;
+    do {
+      answer = await get(`/api/people?q=${encodeURIComponent(text)}&order=${order}&first=${people.length}&count=${PAGE}`);
+      people.push(...answer.people);
+    } while (answer.people.length === PAGE && people.length < wanted);
+    if (turn !== asked) return;
+    const all = JSON.stringify([people, answer.total, text]);
+    if (all === known) return;
+    known = all;
+    shown = new Map(people.map((each) => [String(each.id), each]));
+    for (const each of people) if (chosen.has(each.id)) chosen.set(each.id, each);
+    summary.textContent = `${count(answer.total, "person", "people")}${text ? " of that name" : ""}`;
+    more.hidden = people.length >= answer.total;
+    const there = new Map([...list.children].map((item) => [item.dataset.text, item]));
+    if (people.length || text) show(list, people.map((each) => there.get(JSON.stringify(each)) ?? card(each)));
+    else show(list, h("li", { class: "empty" }, "Nobody is named yet. ", h("a", { href: "#/" }, "Answer some questions"), "."));
+    drawBar();
   }
 
   show(main, h("div", { class: "head" }, h("h1", {}, "People"), summary),
     h("div", { class: "tools" }, h("label", { for: "filter" }, "Find"), filter,
+      h("div", { class: "chips", role: "group", "aria-label": "Order" }, orders),
       h("p", { class: "meta" }, "Drag one onto another, or tick both, to make them one person.")),
-    list, bar);
+    list, more, bar);
   await refresh();
-  await knownNames();
-  if (people.length === 0) show(list, h("li", { class: "empty" }, "Nobody is named yet. ", h("a", { href: "#/" }, "Answer some questions"), "."));
   return { title: "People", refresh };
 }

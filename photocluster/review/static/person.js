@@ -1,7 +1,7 @@
 // One person, or one cluster: its faces, of which some can be moved, taken out, or left out.
 
-import { done, get, seen } from "./api.js";
-import { button, confirm, count, h, name as named, show, typing } from "./dom.js";
+import { done, get, knownNames, seen } from "./api.js";
+import { button, confirm, count, h, name as named, show, typing, warn } from "./dom.js";
 import { FaceGrid, captionOf, chosenBar, faceImage } from "./faces.js";
 import { nameField } from "./names.js";
 import { mergePeople } from "./people.js";
@@ -86,9 +86,14 @@ export async function personPage(main, [id]) {
     const field = nameField({
       label: "The same person as", action: "Merge",
       onname: async (name) => {
-        const people = await get("/api/people");
-        const other = people.find((each) => [each.name, ...each.aliases].includes(name));
-        if (!other || other.id === number) { drawn = ""; draw(); return; }
+        const known = await knownNames();
+        const other = known.find((each) => [each.name, ...each.aliases].includes(name));
+        if (!other || other.id === number) {
+          warn(other ? `${name} is this person` : `Nobody is called ${name}. To give this person that name, use Rename`);
+          drawn = "";
+          draw();
+          return;
+        }
         if (await mergePeople(other, [person])) location.hash = `#/person/${other.id}`;
       },
       onleave: () => { drawn = ""; draw(); },
