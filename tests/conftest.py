@@ -11,9 +11,20 @@ from typing import Any
 
 import pytest
 from browsing import axe, browser  # noqa: F401  fixtures
+from hypothesis import HealthCheck, settings
 from making import FakeAnalyser, scan_in_this_process
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes says nothing on a computer that does other things; and a run finds what the last one found:
+# PHOTOCLUSTER_TEST_RANDOM=1 looks for new examples.
+settings.register_profile(
+    "photocluster",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="PHOTOCLUSTER_TEST_RANDOM" not in os.environ,
+)
+settings.load_profile("photocluster")
 
 
 @pytest.fixture(autouse=True)

@@ -116,7 +116,6 @@ def test_the_library_is_checked(examined, library_folder, monkeypatch):
 @pytest.mark.slow
 def test_the_speed_is_measured(run_cli):
     speed = run_cli("doctor", "--json").json["speed"]
-    assert 10 < speed["decode_ms"] < speed["detect_ms"]
-    assert speed["embed_ms"] > 1
+    assert min(speed["decode_ms"], speed["detect_ms"], speed["embed_ms"]) > 0.1
     per_photo = speed["decode_ms"] + speed["detect_ms"] + doctoring.TYPICAL_FACES * speed["embed_ms"]
     assert speed["photos_a_second"] == pytest.approx(speed["cores"] * 1000 / per_photo, rel=0.02)

@@ -612,13 +612,13 @@ def test_detection_on_real_groups(data, capsys):
 @pytest.mark.slow
 def test_the_tutorial_prints_its_accuracy(data):
     script = [sys.executable, REPOSITORY / "examples/celebrities.py"]
-    done = subprocess.run([*script, data / "sets/celeb5"], check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*script, data / "sets/celeb5"], check=True, capture_output=True, text=True, timeout=1800)
     lines = {line.split(":")[0].strip(): line.split(":")[1] for line in done.stdout.splitlines() if "right (" in line}
     right = {name: float(line.split("%")[0]) for name, line in lines.items()}
     assert right["SVM on new photos"] >= 90
     assert right["default on new photos"] >= 80
     assert "100.0% wrong" in lines["SVM on a stranger"]
     assert "0.0% wrong" in lines["default on a stranger"]
-    refused = subprocess.run([*script, REPOSITORY], check=False, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run([*script, REPOSITORY], check=False, capture_output=True, text=True, timeout=600)
     assert refused.returncode == 2
     assert "train__" in refused.stderr

@@ -89,7 +89,7 @@ class Site:
         context = self.browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         self.contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)
         page.on("dialog", lambda dialog: (self.trouble.append(f"dialog {dialog.message}"), dialog.dismiss()))
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
         page.on("console", lambda message: message.type == "error" and self.trouble.append(message.text))
@@ -111,7 +111,7 @@ class Site:
         for context in self.contexts:
             context.close()
         self.server.terminate()
-        self.server.communicate(timeout=20)
+        self.server.communicate(timeout=120)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def question(page) -> str:
 
 def until(page, holds: str, arg=None) -> None:
     """Wait until a JavaScript function of `arg` returns true; playwright's own wait is refused by the page's policy."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not page.evaluate(holds, arg):
         assert time.monotonic() < end, f"in vain: {holds} {arg}"
         page.wait_for_timeout(50)

@@ -716,7 +716,7 @@ import photocluster.pipeline.scanning as scanning
 
 class Slow(FakeAnalyser):
     def faces(self, decoded, watch):
-        time.sleep(0.05)
+        time.sleep(0.2)
         print("face", flush=True)
         return super().faces(decoded, watch)
 
@@ -738,7 +738,7 @@ def test_the_signal_of_ctrl_c(album, library_folder):
         for _ in range(5):
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "photocluster: stopped; " in err
     assert "Run the same scan again to go on from there" in err

@@ -22,7 +22,7 @@ from making import RECIPE, dump, face, make_library, scanned, unit_vector
 
 from photocluster.errors import RecipeMismatch, StoreBusy, StoreCorrupt, StoreError, StoreMissing, StoreVersion
 from photocluster.records import Source
-from photocluster.store import FileState, Library, ScannedFile
+from photocluster.store import FileState, Library, ScannedFile, database
 from photocluster.store.database import CLEARING
 from photocluster.store.matrix import HEADER_BYTES, ROW_BYTES
 from photocluster.store.schema import MIGRATIONS
@@ -180,8 +180,9 @@ def test_a_writer_that_waits_in_vain_is_told_so(library_folder, monkeypatch):
 
 
 def _add_many(folder: str, name: str, barrier) -> None:
+    database.BUSY_SECONDS = 300.0  # however slow the disk
     with Library(Path(folder), recipe=RECIPE, create=True) as library:
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=300)
         for i in range(20):
             seeds = [hash((name, i, j)) % 2**32 for j in range(i % 3)]
             library.photos.add(
@@ -199,7 +200,7 @@ def test_two_processes_that_add_at_the_same_time_lose_nothing(library_folder):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=600)
         assert process.exitcode == 0
     with Library(library_folder) as library:
         assert library.check() == []

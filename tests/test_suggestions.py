@@ -169,7 +169,7 @@ def test_100_000_faces_take_seconds():
     view = scene(embeddings, who, persons, photos=rng.integers(0, 50_000, len(who)))
     start = time.process_time()
     assert len(suggest(view, limit=20)) == 20
-    assert time.process_time() - start < 20  # 3 s on a quiet core
+    assert time.process_time() - start < 60  # 3 s on a quiet core; all pairs would take many minutes
 
 
 def library_of(folder, embeddings, who, photos=None):
