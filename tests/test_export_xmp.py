@@ -179,6 +179,9 @@ def test_which_sidecar_is_written(tmp_path):
     assert sidecars_to_write(photo) == [short]
     full.touch()
     assert sidecars_to_write(photo) == [full, short]
+    short.rename(tmp_path / "a.XMP")
+    assert sidecars_to_write(photo)[1].samefile(tmp_path / "a.XMP")
+    (tmp_path / "a.XMP").rename(short)
     (tmp_path / "a.AAE").touch()
     assert sidecars_to_write(photo) == [full, short]
     (tmp_path / "A.nef").touch()
@@ -400,6 +403,30 @@ def test_a_folder_that_cannot_be_written_to_is_told(library, photo, monkeypatch)
     assert library.exchange.written() == {}
     monkeypatch.undo()
     assert said(export_xmp(library)) == [("a.jpg.xmp", "made")]
+
+
+def test_what_is_read_only_is_left_alone(library, photo):
+    sidecar = photo.with_name("a.jpg.xmp")
+    export_xmp(library)
+    content = sidecar.read_bytes()
+    sidecar.chmod(0o444)
+    assert export_xmp(library).unchanged == 1
+    label(library, ["f1"], "Cid")
+    for dry_run in (True, False):
+        report = export_xmp(library, dry_run=dry_run)
+        assert (report.skipped, report.changes) == ([(sidecar, sidecars.READ_ONLY)], [])
+    assert sidecar.read_bytes() == content
+    sidecar.chmod(0o644)
+    assert said(export_xmp(library)) == [("a.jpg.xmp", "updated")]
+    assert names(sidecar) == ["Ann", "Cid"]
+
+
+@needs_exiftool
+def test_a_photo_that_is_read_only_is_left_alone(library, photo):
+    photo.chmod(0o444)
+    before = contents(photo.parent)
+    assert export_embedded(library, options=EmbedOptions()).skipped == [(photo, sidecars.READ_ONLY)]
+    assert contents(photo.parent) == before
 
 
 def test_forgetting_a_photo_forgets_what_was_written(library, photo):

@@ -23,6 +23,7 @@ from photocluster.errors import PhotoError, StoreError
 from photocluster.exiftool import LONGEST_KEYWORD, EmbeddingFailed, ExifTool
 from photocluster.metadata import sidecars_of
 from photocluster.pipeline.sidecars import (
+    READ_ONLY,
     Batch,
     Change,
     ExportReport,
@@ -33,6 +34,7 @@ from photocluster.pipeline.sidecars import (
     entry_of,
     memory_of,
     part_beside,
+    read_only,
     sync_folder,
     tasks,
     together,
@@ -150,6 +152,10 @@ class _Photo:
         for plan in plans:
             self.report.conflicts += [(plan.task.file.path, *names) for names in plan.merged.conflicts]
         due = [plan for plan in plans if plan.due]
+        protected = [plan for plan in due if read_only(plan.place)]
+        if protected:
+            self.report.skipped += [(plan.task.file.path, READ_ONLY) for plan in protected]
+            return []
         if not due or self.options.dry_run:
             self.report.unchanged += len(plans) - len(due)
             self.report.changes += [_change(plan) for plan in due]

@@ -45,6 +45,9 @@ BESIDE = frozenset((".xmp", ".json", ".aae", ".pp3", ".dop", ".thm", ".txt", ".x
 """Suffixes of files that are no media, but belong to one of the same name: sidecars of other programs."""
 
 
+READ_ONLY = "is read-only, and was left as it is; give yourself the right to write to it first"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A file that was written, or would be: "made", "updated" or "removed".
@@ -222,10 +225,20 @@ def sidecars_to_write(path: Path) -> list[Path]:
 
     A `photo.xmp` counts where no other photo or video has that stem; with two, it belongs to the one or the other.
     """
-    full, short = path.with_name(f"{path.name}.xmp"), path.with_suffix(".xmp")
-    if not short.exists() or short == path or _shares_stem(path):
-        return [full]
-    return [full, short] if full.exists() else [short]
+    full = [path.with_name(f"{path.name}{suffix}") for suffix in (".xmp", ".XMP")]
+    short = [path.with_suffix(suffix) for suffix in (".xmp", ".XMP")]
+    there = [next((place for place in places if place.exists() and place != path), None) for places in (full, short)]
+    if there[1] is None or _shares_stem(path):
+        return [there[0] or full[0]]
+    return [place for place in there if place is not None]
+
+
+def read_only(path: Path) -> bool:
+    """Whether its owner protected a file: nobody has the right to write to it, though its folder would let us."""
+    try:
+        return not path.stat().st_mode & 0o222
+    except OSError:
+        return False
 
 
 def _shares_stem(path: Path) -> bool:
@@ -297,6 +310,9 @@ class Batch:
             except PhotoError as error:
                 self._report.skipped.append((path, str(error)))
             else:
+                if (merged.content or b"") != before and read_only(path):
+                    self._report.skipped.append((path, READ_ONLY))
+                    continue
                 self._report.conflicts += [(path, *names) for names in merged.conflicts]
                 self._planned.append((task, path, before, merged))
 
