@@ -10,11 +10,14 @@ from making import face, make_library, scanned
 
 from photocluster.errors import UsageError
 from photocluster.identification import Method
+from photocluster.pipeline import recognition
 from photocluster.pipeline.explaining import explain
+from photocluster.pipeline.history import redo, undo
 from photocluster.pipeline.ignoring import ignore, mirror
 from photocluster.pipeline.naming import label, reject
 from photocluster.pipeline.recognition import Comparing, propagate
 from photocluster.records import Source
+from photocluster.store import Library
 
 ANN, BEN = [1, 0, 0], [0, 1, 0]
 
@@ -74,6 +77,44 @@ def test_twice_is_the_same(library):
     report = propagate(library)
     assert (report.changed, report.taken_back) == (0, 0)
     assert library.names.assignments() == first
+
+
+def test_one_that_was_asked_for_is_in_the_log_and_can_be_taken_back(library):
+    fill(library, [near(ANN, 0)], [near(BEN, 0)], [near(ANN, 0.6)], [near(ANN, 0.7, 5)], [near(BEN, 0.8, 6)])
+    label(library, ["f0"], "Ann")
+    propagate(library)
+    label(library, ["f1"], "Ben")
+    report = propagate(library, logged=True)
+    assert (report.changed, report.taken_back) == (1, 0)
+    (event, *_) = library.history.events()
+    assert (event.id, event.kind, event.arguments) == (report.event, "propagate", {"faces": 1, "taken_back": 0})
+    assert guesses(library) == {2: "Ann", 3: "Ann", 4: "Ben"}
+    assert propagate(library, logged=True).event is None, "what changes nothing is no event"
+
+    # What the user said since stays, and does not stand in the way.
+    label(library, ["f4"], "Ben")
+    undo(library, report.event)
+    assert guesses(library) == {2: "Ann", 3: "Ann"}
+    assert library.names.assignments()[4].source is Source.USER
+    redo(library, report.event)
+    assert library.names.assignments()[4].source is Source.USER
+
+
+def test_what_is_decided_while_it_computes_is_taken_in(library, library_folder, monkeypatch):
+    fill(library, [near(ANN, 0)], [near(ANN, 0.85)], [near(ANN, 0.2, 5)])
+    label(library, ["f0"], "Ann")
+    compute = recognition._found
+
+    def meanwhile(*arguments):
+        found = compute(*arguments)
+        monkeypatch.setattr(recognition, "_found", compute)
+        with Library(library_folder) as other:
+            reject(other, ["f1"], "Ann")
+        return found
+
+    monkeypatch.setattr(recognition, "_found", meanwhile)
+    assert propagate(library).named == 1
+    assert guesses(library) == {2: "Ann"}
 
 
 def test_a_dry_run_changes_nothing(library):

@@ -75,7 +75,7 @@ def propagate(ctx: click.Context, *, comparing: Comparing, dry_run: bool, as_jso
     """Name the faces that lie near a named person and near nobody else; the rest stays unknown.
 
     Names that you gave are never touched. What was propagated before and does not hold any more is taken back. Faces
-    that are near, but not surely, are asked about by `photocluster suggest`.
+    that are near, but not surely, are asked about by `photocluster suggest`. `photocluster undo` takes it all back.
 
     \b
     Example: photocluster propagate --dry-run
@@ -83,7 +83,7 @@ def propagate(ctx: click.Context, *, comparing: Comparing, dry_run: bool, as_jso
     from photocluster.pipeline.recognition import propagate as run
 
     with open_library(ctx) as library:
-        report = run(library, comparing, dry_run=dry_run)
+        report = run(library, comparing, dry_run=dry_run, logged=True)
     if as_json:
         write_json(report)
         return

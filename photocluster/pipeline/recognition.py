@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,8 @@ class PropagationReport:
 
     `examined` faces had no name by the user; `named` of them have one now (`by_person`, most first), `changed` of which
     is new or different; `taken_back` earlier guesses do not hold any more; `to_confirm` are near one person, but not
-    surely (see `photocluster suggest`); `unknown` is the rest. `threshold` is what it came to.
+    surely (see `photocluster suggest`); `unknown` is the rest. `threshold` is what it came to. `event` is its number in
+    the log, if it was to be noted there and changed something.
     """
 
     examined: int
@@ -69,6 +70,7 @@ class PropagationReport:
     threshold: float
     by_person: tuple[tuple[str, int], ...]
     faces: tuple[PropagatedFace, ...]
+    event: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,9 +131,16 @@ def _gallery(embeddings: FloatArray, said: Iterable[tuple[int, int]]) -> Gallery
 
 
 def propagate(
-    library: Library, comparing: Comparing | None = None, *, first_face: int = 0, dry_run: bool = False
+    library: Library,
+    comparing: Comparing | None = None,
+    *,
+    first_face: int = 0,
+    dry_run: bool = False,
+    logged: bool = False,
 ) -> PropagationReport:
     """Name the faces that lie near a named person and near nobody else, and take back guesses that hold no more.
+
+    Others may decide while it computes: what they said then is taken in before anything is written.
 
     Parameters
     ----------
@@ -141,8 +150,32 @@ def propagate(
         Look only at faces from this row on: those of the scan that just ended.
     dry_run
         Only report.
+    logged
+        Note it in the log, as the user asked for it: it can be taken back then.
     """
     comparing = comparing or Comparing()
+    known = library.history.last()
+    found = _found(library, comparing, first_face)
+    if dry_run:
+        return found.report
+    with library.together():
+        if library.history.last() != known:
+            found = _found(library, comparing, first_face)
+        arguments = {"faces": found.report.changed, "taken_back": found.report.taken_back} if logged else None
+        event = library.names.propagate(found.named, found.taken_back, arguments=arguments)
+    return replace(found.report, event=event)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What a propagation comes to: face -> (person, distance), and the faces whose guesses hold no more."""
+
+    report: PropagationReport
+    named: dict[int, tuple[int, float]]
+    taken_back: list[int]
+
+
+def _found(library: Library, comparing: Comparing, first_face: int) -> _Found:
     word = read_word(library)
     people = known_people(library, word, comparing)
     probes = np.array([face for face in word.photo_of if face >= first_face and face not in word.said], dtype=np.int64)
@@ -150,11 +183,9 @@ def propagate(
     named = _named(word, answers, probes)
     guesses = {face: a.person for face, a in library.names.assignments().items() if a.source is Source.PROPAGATED}
     old = {face: guesses[face] for face in probes.tolist() if face in guesses}
-    taken_back = [face for face in old if face not in named]
-    if not dry_run and (named or taken_back):
-        library.names.propagate(named, taken_back)
     unsure = _to_confirm(answers, people, np.isin(probes, list(named)))
-    return _report(probes, answers, named, old, unsure, word.names)
+    report = _report(probes, answers, named, old, unsure, word.names)
+    return _Found(report, named, [face for face in old if face not in named])
 
 
 def _answers(library: Library, word: Word, people: People, comparing: Comparing, probes: IntArray) -> Identification:

@@ -24,6 +24,7 @@ from photocluster.pipeline.suggesting import Suggestion, agenda
 from photocluster.records import DecodedPhoto, FaceRow, Source
 from photocluster.sheet_plan import letters
 from photocluster.store import Event, Library, PersonInfo
+from photocluster.store.names import PROPAGATE
 
 GOAL = 0.95
 """Part of the faces that shall carry a name: those that are left are strangers and blurs for the most part."""
@@ -240,6 +241,8 @@ def words_of(event: Event) -> str:
     if event.kind == "answer":
         said = {"yes": "Yes", "no": "No", "not-a-face": "No face", "ignore": "Nobody to name"}.get(arguments["answer"])
         return f"{arguments['words']} {_quoted(arguments['name']) if arguments['name'] else said}"
+    if event.kind == PROPAGATE:
+        return f"Gave {arguments['faces']:,} faces the names of those they are surely like"
     if what is None:
         return event.kind.replace("-", " ").capitalize()
     values = {

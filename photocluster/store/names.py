@@ -13,7 +13,10 @@ from typing import Any
 from photocluster.records import Source
 from photocluster.store.database import Database
 from photocluster.store.faces import LIVE, NAMED_LIVE
-from photocluster.store.journal import Decision, find_person
+from photocluster.store.journal import TABLES, Change, Decision, Row, find_person, is_guess
+
+PROPAGATE = "propagate"
+"""Kind of the event of a propagation that the user asked for."""
 
 
 class IgnoredKind(StrEnum):
@@ -234,23 +237,49 @@ class Names:
         except _TriedOnly:
             return
 
-    def propagate(self, named: Mapping[int, tuple[int, float]], taken_back: Sequence[int] = ()) -> int:
-        """Write face -> (person id, distance) as propagated and take earlier guesses back; return how many.
+    def propagate(
+        self,
+        named: Mapping[int, tuple[int, float]],
+        taken_back: Sequence[int] = (),
+        *,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> int | None:
+        """Write face -> (person id, distance) as propagated and take earlier guesses back.
 
         A face that the user or an import named in the meantime is left alone.
+
+        Parameters
+        ----------
+        arguments
+            What the log says of it, where the user asked for it: then it is an event, whose number is returned.
         """
         with self._database.transaction():
-            self._database.executemany(
-                "DELETE FROM assignment WHERE face = ? AND source = 'propagated'", [(face,) for face in taken_back]
-            )
-            before = self._database.connection.total_changes
-            self._database.executemany(
-                "INSERT INTO assignment (face, person, source, distance) VALUES (?, ?, 'propagated', ?) "
-                "ON CONFLICT (face) DO UPDATE SET person = excluded.person, distance = excluded.distance "
-                "WHERE source = 'propagated'",
-                [(face, person, distance) for face, (person, distance) in named.items()],
-            )
-            return self._database.connection.total_changes - before
+            if arguments is None:
+                self._guess(named, taken_back)
+                return None
+            with self.decide(PROPAGATE, arguments) as decision:
+                decision.changes += self._guess(named, taken_back)
+            return decision.event
+
+    def _guess(self, named: Mapping[int, tuple[int, float]], taken_back: Sequence[int]) -> list[Change]:
+        """Write propagated names, and take others back; return what it changed."""
+        columns = TABLES["assignment"][1]
+        query = f"SELECT {', '.join(columns)} FROM assignment WHERE face IN (SELECT value FROM json_each(?))"
+        rows = self._database.execute(query, _listed([*named, *taken_back])).fetchall()
+        before: dict[int, Row] = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+        after: dict[int, Row | None] = dict.fromkeys(taken_back)
+        for face, (person, distance) in named.items():
+            after[face] = {"face": face, "person": person, "source": Source.PROPAGATED.value, "distance": distance}
+        changes: list[Change] = [
+            ("assignment", before.get(face), row)
+            for face, row in sorted(after.items())
+            if is_guess(before.get(face)) and before.get(face) != row
+        ]
+        gone = [(old["face"],) for _, old, _ in changes if old is not None]
+        new = [tuple(row[column] for column in columns) for _, _, row in changes if row is not None]
+        self._database.executemany("DELETE FROM assignment WHERE face = ?", gone)
+        self._database.executemany(f"INSERT INTO assignment ({', '.join(columns)}) VALUES (?, ?, ?, ?)", new)
+        return changes
 
 
 def _listed(faces: Collection[int] | None) -> tuple[str, ...]:
