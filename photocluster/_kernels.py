@@ -215,10 +215,11 @@ def explore(  # noqa: C901 (a kernel calls no other function)
                 indices[i, t] = q
 
 
-def polish(X: FloatArray, start: int, stop: int, indices: IndexArray, distances: FloatArray) -> None:
-    """Replace the distances of rows start..stop by exact ones, and sort each list by distance, then index."""
+def polish(X: FloatArray, rows: IndexArray, indices: IndexArray, distances: FloatArray) -> None:
+    """Replace the distances of the rows by exact ones, and sort each list by distance, then index."""
     k = indices.shape[1]
-    for i in range(start, stop):
+    for r in range(len(rows)):
+        i = rows[r]
         for t in range(k):
             j = indices[i, t]
             if j < 0:
@@ -325,9 +326,9 @@ def link(
     -------
     The number of edges kept; n - 1 when the edges connect all points.
     """
-    parent = np.arange(2 * n)
-    head = np.arange(2 * n)
-    tail = np.arange(2 * n)
+    parent = np.arange(2 * n).astype(np.int32)
+    head = parent.copy()
+    tail = parent.copy()
     size = np.ones(2 * n, dtype=np.int32)
     following[:] = -1
     count = 0

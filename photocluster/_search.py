@@ -106,19 +106,23 @@ class Search:
 
         run([task(rows[start : start + ROWS]) for start in range(0, len(rows), ROWS)], progress)
 
-    def finish(self) -> tuple[IndexArray, FloatArray]:
-        """Return the lists, sorted by distance, then index, with exact distances: products lose near ones."""
+    def finish(self, rows: IndexArray | None = None) -> tuple[IndexArray, FloatArray]:
+        """Return the lists, sorted by distance, then index, with exact distances: products lose near ones.
+
+        Where `rows` are given, theirs; the others' distances are not valid then.
+        """
         kernel = _kernels.compiled(_kernels.polish)
         distances = self.squares
+        wanted = np.arange(len(self.X), dtype=np.int32) if rows is None else rows
 
         def task(start: int) -> Task:
             def work(_thread: int, stop: Event) -> None:
                 if not stop.is_set():
-                    kernel(self.X, start, min(start + ROWS, len(self.X)), self.indices, distances)
+                    kernel(self.X, wanted[start : start + ROWS], self.indices, distances)
 
             return work
 
-        run([task(start) for start in range(0, len(self.X), ROWS)])
+        run([task(start) for start in range(0, len(wanted), ROWS)])
         return self.indices, distances
 
 

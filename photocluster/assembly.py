@@ -34,6 +34,8 @@ from photocluster.merging import (
     attach,
     keys_of,
     pairs_of,
+    renamed,
+    rows_where,
     unique_pairs,
     unit,
     unite,
@@ -152,16 +154,17 @@ def assemble(
     state.look_up_centres(strong)
     for _ in range(ROUNDS):
         for witness in (None, tree):
-            level = state.background()
+            level, known = state.background(), groups.between(state.pairs)
             agree = None if witness is None else Agreement(state.labels[points], witness[points], n)
-            state.advance(agglomerate(groups, state.pairs, likeness(level, rules, agree)))
+            state.advance(agglomerate(groups, state.pairs, likeness(level, rules, agree)), known)
     if not strong[points].all():
         whole = np.arange(n)
         whole[points] = state.labels[points]
         hosts = _nearest_hosts(groups, points[~strong[points]])
         state.pairs = unique_pairs(np.concatenate([state.pairs, whole[timid], hosts]))
     for _ in range(ROUNDS):
-        state.advance(_attach_scraps(state, rules, strong, days))
+        known = groups.between(state.pairs)
+        state.advance(_attach_scraps(state, rules, strong, days), known)
     return Assembly(state.labels, outlier_scores, state.pairs)
 
 
@@ -226,16 +229,29 @@ def _nearest_hosts(groups: Groups, weak: IntArray) -> IntArray:
 
 
 class _State:
+    """The group of each face, and the pairs of neighbouring groups, each once."""
+
     def __init__(self, groups: Groups, labels: IntArray, pairs: IntArray) -> None:
         self.groups = groups
         self.labels = labels
         self.pairs = pairs
 
-    def advance(self, moved: IntArray) -> None:
-        """Take in that each group i has become part of group moved[i]."""
-        if not np.array_equal(moved, np.arange(len(moved))):
-            self.labels = moved[self.labels]
-            self.pairs = unique_pairs(moved[self.pairs])
+    def advance(self, moved: IntArray, known: ScoreArray | None = None) -> None:
+        """Take in that each group i has become part of group moved[i].
+
+        `known` is the mean similarity of each of the pairs before; what it was between groups that have not changed is
+        not asked for again.
+        """
+        changed = moved != np.arange(len(moved))
+        if not changed.any():
+            return
+        self.labels = moved[self.labels]
+        changed[moved[changed]] = True
+        values = np.empty(len(self.pairs)) if known is None else known
+        pairs, values, fresh = renamed(self.pairs, values, moved, changed)
+        self.pairs = np.concatenate([pairs, fresh])
+        if known is not None:
+            self.groups.remember(self.pairs, np.concatenate([values, self.groups.between(fresh)]))
 
     def look_up_centres(self, strong: BoolArray) -> None:
         """Add the pairs of larger groups whose centres are neighbours."""
@@ -302,12 +318,13 @@ def _attach_scraps(state: _State, rules: Rules, strong: BoolArray, days: IntArra
     groups = state.groups
     values = ratio(groups, state.pairs)
     level = _background_without(state.pairs, values, strong)
-    ends = np.concatenate([state.pairs, state.pairs[:, ::-1]])
-    values = np.concatenate([values, values])
-    sizes = groups.sizes[ends]
-    fit = (sizes[:, 0] <= SCRAP) & (sizes[:, 1] >= 2) & (sizes[:, 1] >= sizes[:, 0])
-    fit[fit] = groups.may_join(ends[fit])
-    ends, values = ends[fit], values[fit]
+    ends, values = _scraps_and_hosts(groups, state.pairs, values)
+    best = np.full(len(strong), -np.inf)
+    np.maximum.at(best, ends[:, 0], values)
+    # What is further below the best makes no odds for a scrap.
+    near = values >= best[ends[:, 0]] - rules.min_margin
+    near &= best[ends[:, 0]] >= min(rules.attach_ratio - SAME_DAY_RATIO, rules.min_ratio)
+    ends, values = rows_where(ends, near), values[near]
     order = np.lexsort((ends[:, 1], -values, ends[:, 0]))
     ends, values = ends[order], values[order]
     comers, first, count = np.unique(ends[:, 0], return_index=True, return_counts=True)
@@ -319,6 +336,18 @@ def _attach_scraps(state: _State, rules: Rules, strong: BoolArray, days: IntArra
     fit &= values - second >= rules.min_margin
     fit &= (level.contrast(groups, chosen, values) >= rules.min_contrast) & (groups.between(chosen) >= MIN_SIMILARITY)
     return attach(groups, comers[fit], hosts[fit], values[fit])
+
+
+def _scraps_and_hosts(groups: Groups, pairs: IntArray, values: ScoreArray) -> tuple[IntArray, ScoreArray]:
+    """Return the pairs (k, 2) of a scrap and a group that may take it in, and their values (k,)."""
+    left, right = groups.sizes[pairs].T
+    found = []
+    for scrap, host, turn in ((left, right, 1), (right, left, -1)):
+        fit = (scrap <= SCRAP) & (host >= 2) & (host >= scrap)
+        found.append((rows_where(pairs, fit)[:, ::turn], values[fit]))
+    ends, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    free = groups.may_join(ends)
+    return rows_where(ends, free), values[free]
 
 
 def _background_without(pairs: IntArray, values: ScoreArray, strong: BoolArray) -> Background:

@@ -230,7 +230,7 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         n = len(X)
         # Whatever the order of the rows, the work is done in the order of their contents.
-        order = np.lexsort((constraints.persons, *X.T[:4]))
+        order = _by_contents(X, constraints.persons)
         vectors = X[order]
         if n and np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1).max() > 1e-5:
             vectors = unit(vectors)
@@ -311,6 +311,19 @@ def _days(times: ScoreArray) -> IntArray:
     return days
 
 
+def _by_contents(X: FloatArray, persons: IntArray) -> IntArray:
+    """Return the order of the rows by their fourth number, equal ones by those before it, then by person."""
+    leading = np.array(X[:, :4][:, -1])
+    order = np.argsort(leading, kind="stable")
+    leading = leading[order]
+    same = np.zeros(len(X), dtype=bool)
+    same[1:] = leading[1:] == leading[:-1]
+    same[:-1] |= same[1:]
+    tied = order[same]
+    order[same] = tied[np.lexsort((persons[tied], *X[tied, :4].T))]
+    return order
+
+
 def _reordered(graph: NeighbourGraph, order: IntArray) -> NeighbourGraph:
     place = np.empty(len(order) + 1, dtype=np.int32)
     place[order], place[-1] = np.arange(len(order)), -1
@@ -360,11 +373,18 @@ def _candidates(groups: Groups, made: Assembly, number: IntArray) -> tuple[Merge
     pairs, clusters = pairs[fit], np.sort(clusters[fit], axis=1)
     values, distances = ratio(groups, pairs), np.sqrt(np.maximum(2 - 2 * groups.between(pairs), 0))
     order = np.lexsort((clusters[:, 1], clusters[:, 0], -values))
-    clusters, values, distances = clusters[order], values[order], distances[order]
-    named: dict[int, int] = {}
-    result: dict[tuple[int, int], MergeCandidate] = {}
-    for (one, other), value, distance in zip(clusters.tolist(), values.tolist(), distances.tolist(), strict=True):
-        if min(named.get(one, 0), named.get(other, 0)) < CANDIDATES and (one, other) not in result:
-            result[one, other] = MergeCandidate(one, other, value, distance)
-            named[one], named[other] = named.get(one, 0) + 1, named.get(other, 0) + 1
-    return tuple(result.values())
+    keys = clusters[order, 0] << 32 | clusters[order, 1]
+    order = order[np.sort(np.unique(keys, return_index=True)[1])]
+    order = order[(_ranks(clusters[order]) < CANDIDATES).any(axis=1)]
+    columns = (clusters[order, 0], clusters[order, 1], values[order], distances[order])
+    return tuple(map(MergeCandidate, *(column.tolist() for column in columns)))
+
+
+def _ranks(pairs: IntArray) -> IntArray:
+    """Return (k, 2) how many pairs before each hold the left one of its clusters, and how many the right one."""
+    flat = pairs.ravel()
+    order = np.argsort(flat, kind="stable")
+    start = np.searchsorted(flat[order], flat[order])
+    ranks = np.empty(len(flat), dtype=np.int64)
+    ranks[order] = np.arange(len(flat)) - start
+    return ranks.reshape(pairs.shape)

@@ -74,7 +74,7 @@ class SpanningTree:
     edges
         int32 (n - 1, 2), the smaller index first.
     weights
-        float32 (n - 1,), ascending; equal weights by the indices of the edge.
+        float32 (n - 1,), ascending.
     """
 
     edges: IndexArray
@@ -149,7 +149,11 @@ def extend_graph(graph: NeighbourGraph, X: FloatArray, *, progress: Progress | N
     search.indices[:old] = graph.indices
     search.squares[:old] = graph.distances**2
     search_new(search, old, progress)
-    return NeighbourGraph(*search.finish(), exact=graph.exact, recall=graph.recall, near_recall=graph.near_recall)
+    same = (search.indices[:old] == graph.indices).all(axis=1)
+    changed = np.append(np.flatnonzero(~same), np.arange(old, len(X))).astype(np.int32)
+    indices, distances = search.finish(changed)
+    distances[:old][same] = graph.distances[same]
+    return NeighbourGraph(indices, distances, exact=graph.exact, recall=graph.recall, near_recall=graph.near_recall)
 
 
 def nearest_among(X: FloatArray, rows: NDArray[np.int64], among: NDArray[np.int64], k: int) -> NeighbourGraph:
@@ -313,14 +317,13 @@ def _graph_edges(graph: NeighbourGraph, core: FloatArray) -> tuple[IndexArray, F
     return np.column_stack([np.minimum(a, b), np.maximum(a, b)]), weights[keep]
 
 
-def _sorted_edges(edges: IndexArray, weights: FloatArray) -> NDArray[np.int64]:
-    """Return the order of rising weights (>= 0), equal ones by their points: as `lexsort`, in a fifth of the time."""
-    by_points = np.argsort(edges[:, 0].astype(np.int64) << 32 | edges[:, 1])
+def _rising(weights: FloatArray) -> NDArray[np.int64]:
+    """Return the order of rising weights (>= 0), equal ones as they stand: a fast stable `argsort`."""
     # Floats that are not negative sort as their bits do.
-    keys = weights[by_points].view(np.uint32).astype(np.uint64) << np.uint64(32)
+    keys = weights.view(np.uint32).astype(np.uint64) << np.uint64(32)
     keys |= np.arange(len(keys), dtype=np.uint64)
     keys.sort()
-    return np.asarray(by_points[(keys & np.uint64(0xFFFFFFFF)).astype(np.int64)])
+    return np.asarray((keys & np.uint64(0xFFFFFFFF)).view(np.int64))
 
 
 class _Forest:
@@ -340,7 +343,7 @@ class _Forest:
 
     def _keep(self, edges: IndexArray, weights: FloatArray) -> None:
         n = len(self.X)
-        order = _sorted_edges(edges, weights)
+        order = _rising(weights)
         kept, children, sizes = (np.empty(shape, np.int32) for shape in (n - 1, (n - 1, 2), n - 1))
         self.following, self.joint = np.empty(n, np.int32), np.empty(n, np.int32)
         link = _kernels.compiled(_kernels.link)

@@ -63,9 +63,15 @@ class Clusters:
             values,
         ):
             names.setdefault(number, []).append((name, faces))
+        # Of all clusters, the faces are read in the order in which they lie: five times as fast as by cluster.
+        tables = (
+            "face CROSS JOIN membership ON membership.face = face.id"
+            if among is None
+            else "membership JOIN face ON face.id = membership.face"
+        )
         query = (
-            "SELECT cluster, count(*), count(DISTINCT face.photo), avg(probability) FROM membership "
-            "JOIN face ON face.id = membership.face JOIN photo ON photo.id = face.photo "
+            "SELECT cluster, count(*), count(DISTINCT face.photo), avg(probability) FROM "
+            f"{tables} JOIN photo ON photo.id = face.photo "
             f"WHERE cluster IS NOT NULL AND {LIVE} {few} GROUP BY cluster ORDER BY 2 DESC, 1"
         )
         return [
@@ -128,20 +134,34 @@ class Clusters:
             for _ in range(new_clusters):
                 inserted = self._database.execute("INSERT INTO cluster (born) VALUES (?)", (run,))
                 born.append(int(inserted.lastrowid or 0))
-            self._database.execute("DELETE FROM membership")
-            self._database.executemany(
-                "INSERT INTO membership VALUES (?, ?, ?, ?)",
-                zip(
-                    faces.tolist(),
-                    [born[-1 - number] if number is not None and number < 0 else number for number in numbers],
-                    probabilities.tolist(),
-                    outliers.tolist(),
-                    strict=True,
-                ),
-            )
+            clusters = [born[-1 - number] if number is not None and number < 0 else number for number in numbers]
+            self._replace_members(faces, clusters, probabilities, outliers)
             self._database.execute(
                 "UPDATE cluster SET died = ? WHERE died IS NULL AND number NOT IN "
                 "(SELECT cluster FROM membership WHERE cluster IS NOT NULL)",
                 (run,),
             )
         return born
+
+    def _replace_members(
+        self, faces: IntArray, clusters: Sequence[int | None], probabilities: FloatArray, outliers: FloatArray
+    ) -> None:
+        """Write what differs from the last run: in a large library most rows stay as they are, and writing is dear."""
+        before = {row[0]: row[1:] for row in self._database.execute("SELECT * FROM membership")}
+        rows = zip(faces.tolist(), clusters, probabilities.tolist(), outliers.tolist(), strict=True)
+        come: list[tuple[Any, ...]] = []
+        moved: list[tuple[Any, ...]] = []
+        scored: list[tuple[Any, ...]] = []
+        for face, cluster, probability, outlier in rows:
+            held = before.pop(face, None)
+            if held is None:
+                come.append((face, cluster, probability, outlier))
+            elif held[0] != cluster:
+                moved.append((cluster, probability, outlier, face))
+            elif held != (cluster, probability, outlier):
+                scored.append((probability, outlier, face))
+        write = self._database.executemany
+        write("DELETE FROM membership WHERE face = ?", ((face,) for face in before))
+        write("UPDATE membership SET probability = ?, outlier = ? WHERE face = ?", scored)
+        write("UPDATE membership SET cluster = ?, probability = ?, outlier = ? WHERE face = ?", moved)
+        write("INSERT INTO membership VALUES (?, ?, ?, ?)", come)
