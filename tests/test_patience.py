@@ -87,13 +87,13 @@ def test_whatever_a_decoder_does_costs_its_own_file_only(scan, album, library_fo
         "crashes": (mischief.CRASHES, "the decoder crashed on it (SIGSEGV)"),
         "aborts": (mischief.ABORTS, "the decoder crashed on it (SIGABRT)"),
         "exits": (mischief.EXITS, "the decoder crashed on it (exit code 7)"),
-        "hangs": (mischief.HANGS, "given up after 3 s of work on it; for more, scan with --retry-failed --timeout"),
+        "hangs": (mischief.HANGS, "given up after 6 s of work on it; for more, scan with --retry-failed --timeout"),
         "killed": (mischief.IS_KILLED, "the system ended the process that worked on it (SIGKILL), as it does when"),
         "memory": (mischief.EATS_MEMORY, "not enough memory to work on it"),
     }
     for number, (name, (person, _)) in enumerate(bad.items()):
         picture(album / f"{2 * number:02} {name}.png", person)
-    report = scan(timeout=3.0)
+    report = scan(timeout=6.0)
     reasons = {path.stem.split()[1]: reason for path, reason in report.failed}
     assert reasons.keys() == bad.keys()
     for name, reason in reasons.items():
@@ -137,8 +137,8 @@ def test_a_photo_is_not_blamed_for_the_damage_that_an_earlier_one_did(scan, albu
 def test_a_file_that_hangs_in_reading_is_tried_at_every_scan(scan, album, library_folder):
     picture(album / "a.png", 1)
     picture(album / "hangs.png", 2)
-    report = scan(analyser=mischief.HangsReading, timeout=2.0)
-    reason = "could not be read within 2 s; is the disk or the network share in order?"
+    report = scan(analyser=mischief.HangsReading, timeout=5.0)
+    reason = "could not be read within 5 s; is the disk or the network share in order?"
     assert report.failed == [(album / "hangs.png", reason)]
     report = scan()
     assert (report.photos, report.unchanged, report.failed) == (1, 1, [])
@@ -151,7 +151,7 @@ def test_a_disk_that_stops_to_answer_is_left_for_another_scan(scan, album, libra
     picture(album / "0.png", 1)
     for number in range(1, 9):
         picture(album / f"{number} hangs.png", 1 + number)
-    report = scan(analyser=mischief.HangsReading, timeout=1.5, workers=1)
+    report = scan(analyser=mischief.HangsReading, timeout=4.0, workers=1)
     left = 8 - len(report.failed)
     assert 3 <= len(report.failed) <= 4
     assert [reason for _, reason in report.problems] == [
@@ -177,7 +177,7 @@ def test_what_a_worker_prints_is_for_those_who_debug(scan, album, capfd, caplog)
     caplog.set_level(logging.DEBUG, logger="photocluster")
     assert scan().photos == 1
     assert "TIFF" not in "".join(capfd.readouterr())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while "worker: TIFFReadDirectory: Warning" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.01)
     assert "worker: TIFFReadDirectory: Warning" in caplog.text
@@ -220,7 +220,7 @@ def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(scan, album, library_fold
     started = time.monotonic()
     with pytest.raises(Interrupted, match="1 photos"):
         scan(progress=interrupt, workers=1, timeout=300.0)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 250
     with Library(library_folder) as library:
         assert library.status().pending.files == 2
         assert library.photos.failed() == []
@@ -230,7 +230,7 @@ SCAN = """
 import sys
 sys.path.insert(0, {tests!r})
 import mischief
-mischief.SLOW_SECONDS = 0.01
+mischief.SLOW_SECONDS, mischief.STOPS_AFTER = {seconds}, {stops_after}
 import photocluster.pipeline.scanning as scanning
 scanning.Analyser, scanning.BATCH_PHOTOS, scanning.BATCH_SECONDS = mischief.Slow, 8, 0.2
 from photocluster.cli import main
@@ -244,14 +244,17 @@ def test_a_scan_that_is_killed_ten_times_finds_the_same_faces(album, tmp_path):
     for number in range(240):
         persons = [1 + (number * step) % 9 for step in range(number % 4)]
         picture(album / f"{number % 7}" / f"{number:03}.png", *persons, shade=number)
-    code = SCAN.format(tests=str(Path(__file__).parent), album=str(album))
+    code, stopping = (
+        SCAN.format(tests=str(Path(__file__).parent), album=str(album), seconds=0.01, stops_after=photos)
+        for photos in (240, 10)
+    )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run([sys.executable, "-c", code, whole], check=True, capture_output=True)
     kills = 0
     while kills < 10:
-        with subprocess.Popen([sys.executable, "-c", code, broken], stdout=subprocess.DEVNULL) as process:
+        with subprocess.Popen([sys.executable, "-c", stopping, broken], stdout=subprocess.DEVNULL) as process:
             before = photos_of(broken)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 100
             while photos_of(broken) < before + 8 and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(0.003 * kills)
@@ -280,13 +283,13 @@ def test_ctrl_c_at_a_terminal_reaches_no_worker(album, library_folder):
     """A terminal sends the signal to all processes of its group."""
     for number in range(200):
         picture(album / f"{number:03}.png", 1 + number % 9, shade=number)
-    code = SCAN.format(tests=str(Path(__file__).parent), album=str(album))
+    code = SCAN.format(tests=str(Path(__file__).parent), album=str(album), seconds=0.1, stops_after=200)
     command = [sys.executable, "-c", code, library_folder]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while not photos_of(library_folder):
+        while process.poll() is None and not photos_of(library_folder):
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.startswith("photocluster: stopped; ")
     assert err.count("\n") == 1
@@ -350,6 +353,7 @@ def dead_share(folder: Path):
         os.close(device)  # ends the wait of all who hang
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT and os.path.exists("/dev/fuse")), reason="only root may mount, and where there is FUSE")  # noqa: PTH110
 def test_a_share_that_does_not_answer_is_left_out(scan, album, library_folder, fake_analyser):
     picture(album / "a.png", 1)
@@ -360,15 +364,16 @@ def test_a_share_that_does_not_answer_is_left_out(scan, album, library_folder, f
     (share / "b.png").unlink()
     share.rmdir()
     with dead_share(share):
-        report = scan(timeout=0.5)
-        assert report.problems == [(share, "gave no answer within 0.5 s; left out")]
+        report = scan(timeout=3.0)
+        assert report.problems == [(share, "gave no answer within 3 s; left out")]
         assert (report.unchanged, report.missing) == (2, 0)
-        report = scan(share, album / "z.png", timeout=0.5)
+        report = scan(share, album / "z.png", timeout=3.0)
         assert [path for path, _ in report.problems] == [share]
         assert (report.unchanged, report.missing) == (1, 0)
     assert scan().missing == 1
 
 
+@pytest.mark.slow
 def test_a_folder_that_hangs_is_left_out_and_the_rest_of_its_disk_after_three(tmp_path, monkeypatch):
     for name in ("a", "b", "c", "d", "e"):
         picture(tmp_path / "disk" / name / "1.png", 1)
@@ -386,7 +391,7 @@ def test_a_folder_that_hangs_is_left_out_and_the_rest_of_its_disk_after_three(tm
     for names, left in (({"a", "c", "e"}, ["0.png", "b", "d"]), ({"a", "b", "c"}, ["0.png"])):
         hanging.clear()
         hanging.update(names)
-        patience = Patience(0.1)
+        patience = Patience(0.5)
         entries = list(walk([tmp_path / "disk"], patience=patience))
         patience.close()
         files = [entry.path for entry in entries if isinstance(entry, FoundFile)]
@@ -395,12 +400,12 @@ def test_a_folder_that_hangs_is_left_out_and_the_rest_of_its_disk_after_three(tm
         assert all(problem.hangs for problem in problems)
         assert len(problems) == 3
     assert problems[-1].path == tmp_path / "disk"
-    assert problems[-1].reason == "3 folders in it gave no answer within 0.1 s; left out"
+    assert problems[-1].reason == "3 folders in it gave no answer within 0.5 s; left out"
     awake.set()
 
 
 def test_patience_passes_on_what_happens(tmp_path):
-    patience = Patience(5)
+    patience = Patience(60)
     assert patience.call(sorted, [2, 1], reverse=True) == [2, 1]
     with pytest.raises(FileNotFoundError):
         patience.call(os.stat, tmp_path / "nothing")
@@ -408,9 +413,11 @@ def test_patience_passes_on_what_happens(tmp_path):
         patience.call(_time_out_of_the_system)
     assert raised.value.errno == errno.ETIMEDOUT
     patience.seconds = 0.05
+    awake = threading.Event()
     with pytest.raises(TimeoutError):
-        patience.call(time.sleep, 0.3)
-    patience.seconds = 5
+        patience.call(awake.wait)
+    awake.set()
+    patience.seconds = 60
     assert patience.call(len, "after") == 5
     patience.close()
 
@@ -420,11 +427,11 @@ def _time_out_of_the_system() -> None:
 
 
 def test_signs_of_life_have_the_time_begin_anew():
-    patience = Patience(0.2)
+    patience = Patience(1.0)
 
     def long():
-        for _ in range(8):
-            time.sleep(0.05)
+        for _ in range(13):
+            time.sleep(0.1)
             patience.alive()
         return "done"
 

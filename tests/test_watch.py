@@ -28,7 +28,7 @@ from photocluster.walking import is_left_out
 
 pytestmark = pytest.mark.usefixtures("fake_analyser")
 
-PATIENCE = 30.0
+PATIENCE = 240.0
 """Seconds after which a test gives up waiting for news."""
 
 
@@ -134,12 +134,12 @@ def test_names_go_to_what_comes_after_them(start, album, library_folder):
 @pytest.mark.slow
 def test_a_file_that_grows_is_left_to_settle(start, album, tmp_path):
     content = picture(tmp_path / "whole.png", 1).read_bytes()
-    watched = start(settle=0.8)
+    watched = start(settle=2.5)
     with (album / "slow.png").open("wb") as file:
         for byte in range(0, len(content), len(content) // 5 + 1):
             file.write(content[byte : byte + len(content) // 5 + 1])
             file.flush()
-            time.sleep(0.3)
+            time.sleep(0.8)
     watched.told(("new", "slow.png"))
     assert all(not batch.report.failed for batch in watched.batches)
 
@@ -257,7 +257,7 @@ def test_the_command_ends_cleanly(data, album, library_folder, end):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert json.loads(process.stdout.readline())["news"] == "scanned"
-        shutil.copy(source[0], album / "new.jpg")
+        shutil.copy(source[0], album.with_name("new.jpg")).rename(album / "new.jpg")
         line = json.loads(process.stdout.readline())
         assert (line["news"], Path(line["path"]).name, len(line["faces"])) == ("new", "new.jpg", 1)
         process.send_signal(end)
