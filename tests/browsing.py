@@ -36,7 +36,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("no chromium is installed (PHOTOCLUSTER_TEST_BROWSER may name one)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=["--disable-gpu", "--lang=en"])
+        started = driver.chromium.launch(executable_path=program, args=["--disable-gpu", "--lang=en"], timeout=180_000)
         yield started
         started.close()
 
