@@ -154,6 +154,20 @@ def test_walk_does_not_depend_on_the_order_of_roots_and_yields_each_file_once(tm
         assert found(*roots, base=tmp_path) == expected
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_walk_of_any_roots_yields_all_files_in_order(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr("photocluster.walking.RUN", 3)
+    rng = random.Random(seed)
+    parts = ["a", "a-b", "a.b", "ab", "é", "B"]
+    files = {"/".join(rng.choices(parts, k=rng.randint(1, 3))) + f"/{rng.randint(0, 99)}.jpg" for _ in range(60)}
+    plant(tmp_path, *files)
+    everything = sorted((tmp_path / name for name in files), key=os.fsencode)
+    below = [path for file in everything for path in (file, *file.relative_to(tmp_path).parents)]
+    roots = [tmp_path / path for path in rng.sample(below, rng.randint(1, 12))]
+    expected = [file for file in everything if any(root == file or root in file.parents for root in roots)]
+    assert [entry.path for entry in walk(roots)] == expected
+
+
 def test_walk_takes_relative_roots_and_files(tmp_path, monkeypatch):
     plant(tmp_path, "a/1.jpg", "2.jpg")
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -869,6 +870,44 @@ def test_a_hundred_photos_and_then_only_what_is_new(scan, album, fake_analyser):
     picture(album / "new.png", 1, shade=200)
     report = scan()
     assert (report.photos, report.unchanged, fake_analyser.analysed) == (1, 100, 101)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_of_a_few_changes_among_many_files_is_found(scan, album, monkeypatch, seed):
+    monkeypatch.setattr("photocluster.walking.RUN", 7)
+    monkeypatch.setattr("photocluster.store.files.ROWS", 5)
+    rng = random.Random(seed)
+    files = [album / rng.choice(("", "a", "a-b", "b")) / f"{number:02}.png" for number in range(48)]
+    for number, file in enumerate(files):
+        picture(file, 1 + number % 9, shade=number)
+    bad, text, lost = files[:2], files[2:4], files[4:6]
+    for file in bad:
+        file.write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    for file in text:
+        file.write_text("not a photo")
+    scan()
+    kept = {file: file.read_bytes() for file in lost}
+    for file in lost:
+        file.unlink()
+    assert scan().missing == 2
+    edited, gone = rng.sample(files[6:], 5), rng.sample(files[6:], 5)
+    for number, file in enumerate(edited):
+        picture(file, 1 + number, 2, note="edited")
+    for file in set(gone) - set(edited):
+        file.unlink()
+    new = [picture(album / rng.choice(("", "a", "c")) / f"new {number}.png", 3, shade=99 + number) for number in (0, 1)]
+    with monkeypatch.context() as patch:
+        patch.setattr(photos, "sniff", lambda path, original=photos.sniff: opened.append(path) or original(path))
+        opened: list[Path] = []
+        report = scan()
+        assert sorted(opened) == sorted([*edited, *new])
+    left = len(files) - len(lost) - len(set(gone) | set(edited))
+    assert (report.photos, report.unchanged, len(report.failed)) == (7, left, 2)
+    assert report.missing == len(set(gone) - set(edited)) + 2
+    for file, content in kept.items():
+        file.write_bytes(content)
+    report = scan(retry_failed=True)
+    assert (report.photos, report.unchanged, report.known, len(report.failed)) == (0, left + 7 - 2, 2, 2)
 
 
 def test_progress_comes_to_its_end(scan, album):
