@@ -20,6 +20,9 @@ from photocluster.heif import orientation_of
 from photocluster.xmp_parts import check, extensions
 
 _PACKETS = ((b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<x:xapmeta", b"</x:xapmeta>"))
+_KEYWORDS = (2, 25)
+"""The dataset of IPTC that holds a keyword."""
+
 LONGEST_PACKET = 64 * 2**20
 """Bytes of a packet that are looked at; a packet with an edit history and masks has a few million."""
 
@@ -41,6 +44,21 @@ def packets(path: Path) -> list[bytes]:
                 return _of_picture(picture)
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def iptc_keywords(path: Path) -> list[str]:
+    """Return the IPTC keywords of a JPEG or TIFF; of what cannot be read, or is of an unknown encoding, none."""
+    from PIL import IptcImagePlugin
+
+    with suppress(Exception), path.open("rb") as file:  # IPTC has as many damages as writers
+        picture = _header(file)
+        if picture is not None:
+            with picture:
+                found = IptcImagePlugin.getiptcinfo(picture) or {}
+                entries = found.get(_KEYWORDS, [])
+                listed = entries if isinstance(entries, list) else [entries]
+                return [text for entry in listed if (text := entry.decode("utf-8").strip("\0 "))]
+    return []
 
 
 def check_parts(path: Path) -> None:

@@ -6,7 +6,7 @@ Reading never fails on what a program wrote: a damaged packet says nothing.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,15 @@ def read_regions(path: Path, facts: PhotoFacts | None = None) -> list[Metadata]:
     with suppress(UnreadableFile):
         found.append(_described(path, embedded.packets(path), frame))
     return [metadata for metadata in found if metadata.regions or metadata.names() or metadata.keywords]
+
+
+def read_own(path: Path, facts: PhotoFacts | None = None) -> Metadata:
+    """Return what the photo's file says itself, its keywords of IPTC where XMP has none; nothing if it is damaged."""
+    try:
+        found = _described(path, embedded.packets(path), _frame(path, facts))
+    except UnreadableFile:
+        return Metadata(path)
+    return found if found.keywords else replace(found, keywords=tuple(embedded.iptc_keywords(path)))
 
 
 def read_sidecar(path: Path, frame: Frame | None = None) -> Metadata:

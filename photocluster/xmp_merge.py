@@ -8,6 +8,7 @@ caller keeps; so it can be updated and taken out again, and a name that somebody
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from photocluster.errors import PhotoError
 from photocluster.rdf import Packet
 from photocluster.regions import Frame
 from photocluster.store.journal import name_key
-from photocluster.xmp_regions import Named, Written, place
+from photocluster.xmp_regions import SAME_PLACE, Named, Written, place
 
 _XML = re.compile("[\ufffe\uffff]")
 """Characters that may be in a name, and not in XML (1.0, 2.2)."""
@@ -62,11 +63,40 @@ class Merged:
     conflicts: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What others say of the photo in another place: in the photo itself beside a sidecar, in IPTC beside a packet.
+
+    Programs read lists of one place and kind only, the first that they find: digiKam and Immich the tags (TagsList),
+    then the others; Immich and PhotoPrism those of the sidecar, and then none of the photo's. So a list of ours hides
+    what was read before, unless it says that, too.
+
+    Attributes
+    ----------
+    tags
+        Tags, each as its levels from the root.
+    keywords, persons
+        Keywords, and persons of whom no place is known.
+    faces
+        Named faces, in fractions of the upright photo.
+    """
+
+    tags: tuple[tuple[str, ...], ...] = ()
+    keywords: tuple[str, ...] = ()
+    persons: tuple[str, ...] = ()
+    faces: tuple[Named, ...] = ()
+
+
+NOTHING = Beside()
+
+
 class DamagedMetadata(PhotoError):
     """There is metadata that cannot be read; to write would lose it."""
 
 
-def merge(content: bytes, people: Sequence[Named], ours: Memory, frame: Frame | None) -> Merged:
+def merge(
+    content: bytes, people: Sequence[Named], ours: Memory, frame: Frame | None, beside: Beside = NOTHING
+) -> Merged:
     """Bring a packet up to date with the names of a photo.
 
     Parameters
@@ -79,6 +109,8 @@ def merge(content: bytes, people: Sequence[Named], ours: Memory, frame: Frame | 
         What photocluster wrote into this packet before.
     frame
         The photo; None for a video, where only keywords are written.
+    beside
+        What is said elsewhere, and is to be in lists that begin with ours.
 
     Raises
     ------
@@ -93,8 +125,9 @@ def merge(content: bytes, people: Sequence[Named], ours: Memory, frame: Frame | 
     if tree is None and not people:
         return Merged(None, Memory())
     packet = Packet(rdf.empty() if tree is None else tree, ours.made)
-    placed, conflicts = place(packet, people, ours.regions, frame) if frame else ([], [])
-    keywords = _keywords(packet, people, ours.keywords)
+    everybody = [*people, *_faces_beside(packet, people, beside)]
+    placed, conflicts = place(packet, everybody, ours.regions, frame) if frame else ([], [])
+    keywords = _keywords(packet, people, ours.keywords, beside)
     memory = Memory(tuple(placed), keywords, tuple(sorted(packet.made)), whole)
     if whole and not memory and rdf.is_empty(packet.tree):
         return Merged(None, Memory(), tuple(conflicts))
@@ -102,28 +135,77 @@ def merge(content: bytes, people: Sequence[Named], ours: Memory, frame: Frame | 
     return Merged(after, memory or Memory(), tuple(conflicts))
 
 
-def _keywords(packet: Packet, people: Sequence[Named], ours: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def _faces_beside(packet: Packet, people: Sequence[Named], beside: Beside) -> list[Named]:
+    """Return the faces that the photo's own regions name, where ours would hide those."""
+    names = {name_key(person.name) for person in people}
+    boxes = [person.box for person in people if person.box is not None]
+    if not boxes or not all(_is_fresh(packet, name) for name in ("mwg-rs:Regions", "MP:RegionInfo")):
+        return []
+    return [
+        face
+        for face in beside.faces
+        if name_key(face.name) not in names
+        and face.box is not None
+        and all(face.box.iou(box) < SAME_PLACE for box in boxes)
+    ]
+
+
+def _is_fresh(packet: Packet, name: str) -> bool:
+    """Whether a property was not there before photocluster wrote it."""
+    there = packet.properties(name) or any(rdf.lone_values(node, name) for node in rdf.top(packet.tree))
+    return name in packet.made or not there
+
+
+def _keywords(
+    packet: Packet, people: Sequence[Named], ours: Mapping[str, Sequence[str]], beside: Beside
+) -> dict[str, tuple[str, ...]]:
     """Write the names into the lists; return which entries are ours."""
     names = list({name_key(person.name): person.name for person in people}.values())
-    written = {prop: _list(packet, prop, names, ours.get(prop, ())) for prop in KEYWORDS}
+    theirs = {prop: _theirs(packet, prop, ours.get(prop, ())) for prop in KEYWORDS}
+    also = {prop: _also(prop, theirs, beside) if _is_fresh(packet, prop) and names else [] for prop in KEYWORDS}
+    written = {prop: _list(packet, prop, names, ours.get(prop, ()), also[prop]) for prop in KEYWORDS}
     return {name: entries for name, entries in written.items() if entries}
 
 
-def _list(packet: Packet, prop: str, names: Sequence[str], ours: Sequence[str]) -> tuple[str, ...]:
+def _theirs(packet: Packet, prop: str, ours: Sequence[str]) -> list[str]:
+    """Return the entries of a list that are not ours."""
+    mine = Counter(ours)
+    theirs = []
+    for entry in (value for node in rdf.top(packet.tree) for value in rdf.values(node, prop)):
+        if mine[entry]:
+            mine[entry] -= 1
+        else:
+            theirs.append(entry)
+    return theirs
+
+
+def _also(prop: str, theirs: Mapping[str, Sequence[str]], beside: Beside) -> list[str]:
+    """Return what others wrote elsewhere, and a new list of this kind would hide."""
+    if prop == "dc:subject":
+        return list(beside.keywords)
+    if prop == "Iptc4xmpExt:PersonInImage":
+        return list(beside.persons)
+    separator = KEYWORDS[prop][1]
+    tags = list(beside.tags)
+    for other, (_, mark) in KEYWORDS.items():
+        if mark and other != prop:
+            tags += [tuple(level.strip() for level in entry.split(mark)) for entry in theirs[other]]
+    if tags:
+        return [separator.join(_level(level, separator) for level in tag) for tag in tags]
+    return [*theirs["dc:subject"], *beside.keywords]
+
+
+def _list(packet: Packet, prop: str, names: Sequence[str], ours: Sequence[str], also: Sequence[str]) -> tuple[str, ...]:
     array, separator = KEYWORDS[prop]
     entries = [(item, rdf.value(item)) for node in packet.properties(prop) for item in rdf.items(node)]
     mine = {entry: item for item, entry in reversed(entries) if entry in ours}  # one of each, the first
     theirs = [entry for item, entry in entries if item not in mine.values()]
     theirs += [text for node in rdf.top(packet.tree) for text in rdf.lone_values(node, prop)]
-    there = {_leaf(entry, separator) for entry in theirs}
     ours_now: list[str] = []
-    for name in names:
-        key = name_key(_level(name, separator))
-        if key in there:
-            continue
-        entry = f"{ROOT}{separator}{_level(name, separator)}" if separator else name
+    for entry in _wanted(names, theirs, also, separator):
+        key = _leaf(entry, separator)
         ours_now.append(entry)
-        known = entry if entry in mine else next((e for e in mine if _leaf(e, separator) == key), None)
+        known = entry if entry in mine else next((e for e in mine if key and _leaf(e, separator) == key), None)
         if known is None:
             _append(packet, prop, array, entry)
         elif (item := mine.pop(known)) is not None and known != entry:
@@ -136,6 +218,24 @@ def _list(packet: Packet, prop: str, names: Sequence[str], ours: Sequence[str]) 
         if not rdf.items(node) and not rdf.value(node):
             packet.drop(prop, node)
     return tuple(ours_now)
+
+
+def _wanted(names: Sequence[str], theirs: Sequence[str], also: Sequence[str], separator: str) -> list[str]:
+    """Return the entries that are to be ours, each once: what others said elsewhere, then the names."""
+    keys = {name_key(_level(name, separator)) for name in names}
+    said = {name_key(entry) for entry in theirs}
+    wanted: dict[str, str] = {}
+    for entry in also:
+        key = name_key(entry)
+        if key and key not in said and key not in keys:
+            wanted.setdefault(key, entry)
+    there = {_leaf(entry, separator) for entry in (*theirs, *wanted.values())}
+    for name in names:
+        level = _level(name, separator)
+        if name_key(level) not in there:
+            entry = f"{ROOT}{separator}{level}" if separator else name
+            wanted.setdefault(name_key(entry), entry)
+    return list(wanted.values())
 
 
 def _append(packet: Packet, prop: str, array: str, entry: str) -> None:

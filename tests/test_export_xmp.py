@@ -461,6 +461,54 @@ def _immich(found: dict[str, Any], orientation: int) -> list[tuple[str, Box]]:
     return faces
 
 
+@needs_exiftool
+def test_a_new_sidecar_hides_nothing_of_the_photo_from_immich(library, tmp_path):
+    """Immich puts the sidecar's lists in the place of the photo's, and reads the first of three lists of tags."""
+    paths = [write_photo(tmp_path / name, shade=shade) for shade, name in enumerate(("x.jpg", "i.jpg"))]
+    region = "{Name=Dora,Type=Face,Area={X=0.9,Y=0.9,W=0.1,H=0.1,Unit=normalized}}"
+    known = "{Name=Bob,Type=Face,Area={X=0.9,Y=0.1,W=0.1,H=0.1,Unit=normalized}}"
+    subprocess.run(
+        ["exiftool", "-q", "-overwrite_original", "-XMP:Subject=Sea", "-XMP:Subject=Bob",
+         "-XMP:HierarchicalSubject=Places|Rome", "-XMP:PersonInImage=Bob",
+         f"-RegionInfo={{AppliedToDimensions={{W=120,H=80,Unit=pixel}},RegionList=[{region},{known}]}}", paths[0]],
+        check=True,
+    )  # fmt: skip
+    subprocess.run(["exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=Sea", paths[1]], check=True)
+    add(library, *paths)
+    label(library, ["f0", "f2"], "Ann")
+    label(library, ["f3"], "Bob")
+    assert (len(export_xmp(library).changes), export_xmp(library).unchanged) == (2, 2)
+    first, second = ({**exiftool(path), **exiftool(path.with_name(f"{path.name}.xmp"))} for path in paths)
+    assert first["TagsList"] == ["Places/Rome", "People/Ann"]
+    assert first["Subject"] == ["Sea", "Ann"]
+    assert [entry["Name"] for entry in first["RegionInfo"]["RegionList"]] == ["Ann", "Dora"], "Bob is elsewhere"
+    assert second["TagsList"] == ["Sea", "People/Ann", "People/Bob"]
+    for target in ("f0", "f2", "f3"):
+        unlabel(library, [target])
+    assert [kind for _, kind in said(export_xmp(library))] == ["removed", "removed"]
+
+
+@needs_exiftool
+def test_new_lists_in_the_photo_hide_no_iptc_keywords(library, tmp_path):
+    path = write_photo(tmp_path / "a.jpg")
+    subprocess.run(["exiftool", "-q", "-overwrite_original", "-IPTC:Keywords=Sea", path], check=True)
+    add(library, path)
+    label(library, ["f0"], "Ann")
+    export_embedded(library, options=EmbedOptions(backup=False))
+    found = exiftool(path)
+    assert (found["Keywords"], found["Subject"], found["TagsList"]) == (
+        ["Sea", "Ann"],
+        ["Sea", "Ann"],
+        ["Sea", "People/Ann"],
+    )
+    again = export_embedded(library, options=EmbedOptions(backup=False))
+    assert (again.changes, again.unchanged) == ([], 1)
+    unlabel(library, ["f0"])
+    export_embedded(library, options=EmbedOptions(backup=False))
+    found = exiftool(path)
+    assert (found["Keywords"], "Subject" in found, "TagsList" in found) == ("Sea", False, False)
+
+
 def _hold_fields(found: dict[str, Any], orientation: int, stored: tuple[int, int]) -> None:
     """Hold every field that exiftool read against the conventions."""
     info = found["RegionInfo"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from photocluster import rdf
 from photocluster.records import Box
 from photocluster.regions import Frame
-from photocluster.xmp_merge import KEYWORDS, DamagedMetadata, Memory, Merged, merge
+from photocluster.xmp_merge import KEYWORDS, Beside, DamagedMetadata, Memory, Merged, merge
 from photocluster.xmp_regions import Named
 
 FRAME = Frame(4000, 3000, 1)
@@ -230,6 +230,65 @@ def test_faces_tell_which_picture_a_file_means_that_contradicts_itself():
 def test_what_cannot_be_read_is_not_written_over(content):
     with pytest.raises(DamagedMetadata):
         merge(content, [ANN], NOBODY, FRAME)
+
+
+def others(inside: str) -> bytes:
+    return f"<x:xmpmeta {DECLARED}><rdf:RDF><rdf:Description>{inside}</rdf:Description></rdf:RDF></x:xmpmeta>".encode()
+
+
+def listed(name: str, *entries: str) -> str:
+    return f"<{name}><rdf:Bag>{''.join(f'<rdf:li>{entry}</rdf:li>' for entry in entries)}</rdf:Bag></{name}>"
+
+
+@pytest.mark.parametrize(
+    ("inside", "tags", "hierarchy", "subject"),
+    [
+        (listed("dc:subject", "Sea", "ANN"), ["Sea", "People/Ann"], ["Sea", "People|Ann"], ["Sea", "ANN"]),
+        (
+            listed("lr:hierarchicalSubject", "Places|Rome/Lazio", "Sea") + listed("dc:subject", "Sea", "Rome"),
+            ["Places/Rome-Lazio", "Sea", "People/Ann"],
+            ["Places|Rome/Lazio", "Sea", "People|Ann"],
+            ["Sea", "Rome", "Ann"],
+        ),
+        (
+            listed("digiKam:TagsList", "Family/Ann", "Sea"),
+            ["Family/Ann", "Sea"],
+            ["Family|Ann", "Sea"],
+            ["Ann"],
+        ),
+    ],
+)
+def test_a_new_list_of_ours_does_not_hide_what_others_wrote_in_another(inside, tags, hierarchy, subject):
+    """digiKam and Immich read the first list that they find."""
+    before = others(inside)
+    merged = merge(before, [ANN], NOBODY, FRAME)
+    assert texts(merged.content, "digiKam:TagsList") == tags
+    assert texts(merged.content, "lr:hierarchicalSubject") == hierarchy
+    assert texts(merged.content, "dc:subject") == subject
+    assert merge(merged.content, [ANN], merged.memory, FRAME).content == merged.content
+    assert model(merge(merged.content, [], merged.memory, FRAME).content) == model(before)
+
+
+def test_what_others_take_out_of_their_list_goes_out_of_ours():
+    merged = merge(others(listed("dc:subject", "Sea", "Sun")), [ANN], NOBODY, FRAME)
+    edited = merged.content.replace(b"<rdf:li>Sun</rdf:li>", b"", 1)
+    assert texts(edited, "dc:subject") == ["Sea", "Ann"]
+    again = merge(edited, [ANN], merged.memory, FRAME)
+    assert texts(again.content, "digiKam:TagsList") == ["Sea", "People/Ann"]
+
+
+def test_a_sidecar_says_what_the_photo_says_itself():
+    own_faces = (Named("Dora", BOB.box), Named("Eve", ANN.box))
+    elsewhere = Beside((("Places", "Rome"),), ("Rome", "Sea"), ("Dora",), own_faces)
+    merged = merge(b"", [ANN], NOBODY, FRAME, elsewhere)
+    assert texts(merged.content, "digiKam:TagsList") == ["Places/Rome", "People/Ann"]
+    assert texts(merged.content, "dc:subject") == ["Rome", "Sea", "Ann"]
+    assert texts(merged.content, "Iptc4xmpExt:PersonInImage") == ["Dora", "Ann"]
+    assert [name for name, *_ in faces(merged.content)] == ["Ann", "Dora"], "of one place our word counts"
+    again = merge(merged.content, [ANN], merged.memory, FRAME, elsewhere)
+    assert again.content == merged.content
+    assert merge(again.content, [], again.memory, FRAME, elsewhere).content is None
+    assert merge(b"", [], NOBODY, FRAME, elsewhere).content is None
 
 
 def test_names_of_every_alphabet_and_markup():

@@ -40,7 +40,7 @@ from photocluster.pipeline.sidecars import (
     together,
 )
 from photocluster.store import Library, PhotoFile, name_key
-from photocluster.xmp_merge import Memory, Merged, merge
+from photocluster.xmp_merge import Beside, Memory, Merged, merge
 
 BACKUP = ".photocluster-backup"
 
@@ -173,7 +173,9 @@ class _Photo:
         before = xmp_parts.joined(embedded.packets(path))
         entry = self.known.at(path, task.file.sha256)
         ours = Memory() if entry is None else memory_of(entry)
-        merged = merge(before, task.people, ours, task.frame)
+        written = ours.keywords.get("IPTC", ())
+        beside = Beside(keywords=tuple(word for word in embedded.iptc_keywords(path) if word not in written))
+        merged = merge(before, task.people, ours, task.frame, beside)
         add: tuple[str, ...] = ()
         remove: tuple[str, ...] = ()
         kept: tuple[str, ...] = ()

@@ -32,10 +32,11 @@ from typing import Any
 
 from photocluster import embedded, rdf, video
 from photocluster.errors import PhotoError, UsageError
+from photocluster.metadata import read_own
 from photocluster.records import Box, Source
 from photocluster.regions import Frame, alike, frame_of, in_fractions
-from photocluster.store import Library, NamedFace, PhotoFile
-from photocluster.xmp_merge import Memory, Merged, merge
+from photocluster.store import Library, NamedFace, PhotoFile, name_key
+from photocluster.xmp_merge import NOTHING, Beside, Memory, Merged, merge
 from photocluster.xmp_regions import Named, Written
 
 BATCH = 200
@@ -252,6 +253,25 @@ def _shares_stem(path: Path) -> bool:
     return False
 
 
+def said_in_the_photo(library: Library, task: Task) -> Beside:
+    """Return what the photo's own metadata say, and a sidecar would hide from programs that read one place only.
+
+    Of persons whom the library knows it says itself where they are. Videos and RAW files would have to be searched from
+    end to end, and are not.
+    """
+    file = task.file
+    if not task.people or task.frame is None or file.photo is None or file.facts.format == "RAW":
+        return NOTHING
+    own = read_own(file.path, file.facts)
+    known = {name_key(name) for name in own.names() if library.names.person_id(name) is not None}
+    return Beside(
+        tuple(tag for tag in own.tags if tag and name_key(tag[-1]) not in known),
+        tuple(keyword for keyword in own.keywords if name_key(keyword) not in known),
+        tuple(person for person in own.persons if name_key(person) not in known),
+        tuple(Named(face.name, face.box) for face in own.faces() if name_key(face.name) not in known),
+    )
+
+
 class Known:
     """What was written so far, by file, and by photo for those that moved."""
 
@@ -304,7 +324,8 @@ class Batch:
                 if before and _mark(before, task) == (self._known.at(path, task.file.sha256) or {}).get("mark"):
                     self._report.unchanged += 1
                     continue
-                merged = merge(before, task.people, self._memory(path, task), task.frame)
+                beside = said_in_the_photo(self._library, task)
+                merged = merge(before, task.people, self._memory(path, task), task.frame, beside)
             except OSError as error:
                 self._report.skipped.append((path, f"cannot be read: {error.strerror or error}"))
             except PhotoError as error:
@@ -345,13 +366,14 @@ class Batch:
         self._known.keep({path: entry for path, entry in kept.items() if path not in failed})
 
 
-MARKED = 1
+MARKED = 2
 """Version of what is written: names are written anew where it is another."""
 
 
 def _mark(content: bytes, task: Task) -> str:
     """Return what tells that neither a file nor what belongs into it has changed."""
-    wanted = json.dumps([MARKED, [asdict(person) for person in task.people], task.frame and asdict(task.frame)])
+    people = [asdict(person) for person in task.people]
+    wanted = json.dumps([MARKED, people, task.frame and asdict(task.frame), task.file.sha256])
     return hashlib.sha256(content + wanted.encode()).hexdigest()
 
 
