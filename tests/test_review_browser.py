@@ -252,6 +252,52 @@ def test_yes_and_no_to_a_person(site):
     said(page, "named")
 
 
+def test_the_sure_faces_are_named_at_once_and_taken_back(site):
+    with Library(site.folder) as library:
+        for person, name in enumerate(("Ann", "Ben", "Carl")):
+            label(library, [f"f{EACH * person + i}" for i in range(3)], name)
+    page = site.window()
+    page.wait_for_selector("#sure:not([hidden])")
+    offered = int(re.search(r"[0-9]+", page.inner_text("#sure"))[0])
+    assert offered >= 1
+    page.click("#sure")
+    said(page, f"{offered} faces named as guesses" if offered > 1 else "1 face named as guess")
+    assert len(named(site.folder)) == 9 + offered
+    assert kinds(site.folder)[0] == "propagate"
+    until(page, "() => document.querySelector('#sure').hidden")
+    site.go(page, "person/1")
+    page.wait_for_selector(".faces .guess")
+    site.go(page, "history")
+    page.wait_for_selector(f".events li:has-text('Gave {offered} face')")
+    site.go(page, "")
+    page.wait_for_selector(".question")
+    page.keyboard.press("u")
+    said(page, "Taken back: gave")
+    assert len(named(site.folder)) == 9
+    page.wait_for_selector("#sure:not([hidden])")
+
+
+def test_u_takes_back_what_was_said_of_chosen_faces(site):
+    page = site.window()
+    page.wait_for_selector(".question")
+    first = question(page)
+    options = page.locator(".side:first-child [role=option]")
+    all_of_them = options.count()
+    options.nth(0).click()
+    page.keyboard.press("x")
+    counted(page, ".side:first-child [role=option]", all_of_them - 1)
+    options.nth(0).click()
+    page.keyboard.press("n")
+    counted(page, ".side:first-child [role=option]", all_of_them - 2)
+    page.keyboard.press("u")
+    counted(page, ".side:first-child [role=option]", all_of_them - 1)
+    page.keyboard.press("u")
+    counted(page, ".side:first-child [role=option]", all_of_them)
+    assert question(page) == first
+    with Library(site.folder) as library:
+        assert library.names.ignored() == {}
+
+
 def test_a_cluster_is_named_and_faces_are_taken_out_with_the_mouse(site):
     page = site.window("cluster/3")
     faces = page.locator(".faces [role=option]")

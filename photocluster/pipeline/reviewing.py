@@ -54,12 +54,11 @@ class ToAsk:
     event: int
 
 
-def to_ask(folder: Path, *, limit: int) -> ToAsk:
+def to_ask(library: Library, *, limit: int) -> ToAsk:
     """Return what there is to ask in a library; takes seconds for 100,000 faces."""
-    with Library(folder) as library:
-        event = library.history.last()
-        found = agenda(library, limit=limit)
-        status = library.status()
+    event = library.history.last()
+    found = agenda(library, limit=limit)
+    status = library.status()
     named = status.named_by_user + status.named_by_import + status.named_by_propagation
     needed = GOAL * status.faces - named
     return ToAsk(found.suggestions, Progress(status.faces, named, GOAL, decisions_needed(needed, found.values)), event)
@@ -242,7 +241,8 @@ def words_of(event: Event) -> str:
         said = {"yes": "Yes", "no": "No", "not-a-face": "No face", "ignore": "Nobody to name"}.get(arguments["answer"])
         return f"{arguments['words']} {_quoted(arguments['name']) if arguments['name'] else said}"
     if event.kind == PROPAGATE:
-        return f"Gave {arguments['faces']:,} faces the names of those they are surely like"
+        faces = "1 face its name" if arguments["faces"] == 1 else f"{arguments['faces']:,} faces their names"
+        return f"Gave {faces}, as they are surely like named ones"
     if what is None:
         return event.kind.replace("-", " ").capitalize()
     values = {

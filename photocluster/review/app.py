@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ PAGE = 200
 MAX_NUMBER = (1 << 63) - 1
 """SQLite's greatest number."""
 
+CHECKPOINT_SECONDS = 10.0
+"""From a decision to the checkpoint: what is decided meanwhile is some megabytes of log at most."""
+
 HEARTBEAT = 15.0
 """Seconds after which a window that nothing was said to hears that the server is still there."""
 
@@ -48,17 +52,20 @@ class Review:
         self.folder = folder
         self.changes = Changes(folder)
         self.reader = Desk(folder)
-        self.decider = Desk(folder)
+        self.decider = Desk(folder, prepare=Library.leave_checkpoints)
+        self.keeper = Desk(folder)
         self.pictures = Pictures(folder, max_bytes=cache_bytes)
         self.queue = Queue(folder, self.reader, self.changes)
         self.changes.listen(self.queue.changed)
         self.lists = Lists(self.reader, self.changes)
         self.ready: Callable[[], None] | None = None
+        self._decided = asyncio.Event()
+        self.changes.listen(self._decided.set)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Run what works in the background."""
-        background = [asyncio.create_task(self.changes.watch()), asyncio.create_task(self.queue.run())]
+        background = [asyncio.create_task(work) for work in (self.changes.watch(), self.queue.run(), self._keep())]
         if self.ready is not None:
             self.ready()
         yield
@@ -69,6 +76,16 @@ class Review:
         self.pictures.close()
         self.reader.close()
         self.decider.close()
+        self.keeper.close()
+
+    async def _keep(self) -> None:
+        """Take SQLite's log in now and then, so that no decision waits for it: it takes as long as several of them."""
+        while True:
+            await self._decided.wait()
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            self._decided.clear()
+            with suppress(sqlite3.Error):  # the next time will do
+                await self.keeper.call(Library.checkpoint)
 
 
 def application(review: Review) -> Starlette:
@@ -151,6 +168,7 @@ class _Pages:
                 "questions": shown,
                 "current_open": current,
                 "progress": queue.progress,
+                "sure": queue.sure,
                 "working": queue.working,
                 "trouble": queue.trouble,
                 "number": number,
@@ -195,6 +213,10 @@ class _Pages:
     async def decide(self, request: Request) -> Response:
         """Do what was decided, before anything that is only to be shown."""
         fields = await _object(request)
+        if fields.get("do") == "name-the-sure":
+            named = await self._review.queue.name_the_sure()
+            self._review.changes.look()
+            return _json({"event": named["event"], "words": deciding.named_the_sure(named)})
         done = await self._review.decider.call(deciding.do, fields, self._review.queue.question)
         if fields.get("do") == "answer":
             self._review.queue.answered(str(fields["question"]))

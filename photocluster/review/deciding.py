@@ -110,6 +110,12 @@ def _faces(count: int) -> str:
     return f"{count:,} face{'' if count == 1 else 's'}"
 
 
+def named_the_sure(named: Mapping[str, Any]) -> str:
+    """Return what a propagation did as a sentence."""
+    taken = named["taken_back"]
+    return f"{_faces(named['faces'])} named as guesses" + (f", {_faces(taken)} not any more" if taken else "")
+
+
 def _person(library: Library, number: int) -> str:
     """Return the name by which the verbs find a person.
 

@@ -15,10 +15,19 @@ Result = TypeVar("Result")
 
 
 class Desk:
-    """One thread that owns one open `Library`, and does one thing after the other with it."""
+    """One thread that owns one open `Library`, and does one thing after the other with it.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder
+        The library folder.
+    prepare
+        What is done with the library when it is opened.
+    """
+
+    def __init__(self, folder: Path, prepare: Callable[[Library], None] | None = None) -> None:
         self._folder = folder
+        self._prepare = prepare
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="desk")
         self._library: Library | None = None
 
@@ -32,6 +41,8 @@ class Desk:
     def _opened(self) -> Library:
         if self._library is None:
             self._library = Library(self._folder)
+            if self._prepare is not None:
+                self._prepare(self._library)
         return self._library
 
     def close(self) -> None:

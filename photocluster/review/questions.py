@@ -6,15 +6,19 @@ import asyncio
 import hashlib
 import json
 import logging
-import sys
 import time
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from photocluster.errors import Outdated, PhotoclusterError
 from photocluster.pipeline.reviewing import still_open
+from photocluster.review.apart import lines
+from photocluster.review.asking import NAME_THE_SURE
 from photocluster.review.changes import Changes
 from photocluster.review.desk import Desk
+
+ASKING = "photocluster.review.asking"
 
 KEPT = 100
 """Questions in the queue: several minutes' work, while new ones are made in seconds."""
@@ -41,6 +45,8 @@ class Queue:
         As `suggesting.as_stored` gives them, with `id`, `name`, `cluster`, `other_cluster` and `distance`.
     progress
         The fields of `reviewing.Progress`, or None before the first were made.
+    sure
+        How many faces need no question, as `asking` says; None while that is not known.
     working
         Whether new ones are being made.
     trouble
@@ -55,6 +61,7 @@ class Queue:
         self._stale = asyncio.Event()
         self.questions: list[dict[str, Any]] = []
         self.progress: dict[str, Any] | None = None
+        self.sure: dict[str, int] | None = None
         self.working = True
         self.trouble: str | None = None
 
@@ -69,9 +76,7 @@ class Queue:
             self.working = True
             began = time.monotonic()
             try:
-                made = await self._made()
-                self._take(made)
-                await self._drop_answered()
+                await self._make()
                 self.trouble = None
             except (OSError, ValueError, RuntimeError, PhotoclusterError) as error:
                 log.warning("no questions could be made: %s", error)
@@ -109,28 +114,34 @@ class Queue:
         """Take a question out of the queue."""
         self.questions = [question for question in self.questions if question["id"] != identity]
 
-    async def _made(self) -> dict[str, Any]:
-        """Return what `asking` writes."""
-        command = (sys.executable, "-m", "photocluster.review.asking", str(self._folder), str(KEPT))
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for the server, which then ends this
-        )
+    async def name_the_sure(self) -> dict[str, Any]:
+        """Give names to the faces that are surely like named ones; return `event` and `faces`, as `asking` says.
+
+        Raises
+        ------
+        PhotoclusterError
+            It failed; nothing was named.
+        """
         try:
-            out, err = await process.communicate()
-        except asyncio.CancelledError:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            raise
-        if process.returncode:
-            lines = err.decode(errors="replace").strip().splitlines()
-            raise RuntimeError(lines[-1] if lines else f"the process ended with {process.returncode}")
-        made: dict[str, Any] = json.loads(out)
-        return made
+            async with aclosing(lines(ASKING, str(self._folder), NAME_THE_SURE)) as written:
+                made: list[dict[str, Any]] = [json.loads(line) async for line in written]
+        except (OSError, RuntimeError) as error:
+            raise PhotoclusterError(f"nothing was named: {error}") from error
+        self.sure = None
+        return made[0]
+
+    async def _make(self) -> None:
+        """Take in what `asking` writes, the questions as soon as they are there."""
+        async with aclosing(lines(ASKING, str(self._folder), str(KEPT))) as written:
+            async for line in written:
+                made = json.loads(line)
+                if "questions" in made:
+                    self._take(made)
+                    await self._drop_answered()
+                    self.working = self._stale.is_set()
+                    self._changes.tell()
+                elif not self._stale.is_set():
+                    self.sure = made["sure"]
 
     def _take(self, made: dict[str, Any]) -> None:
         self.progress = made["progress"]

@@ -104,6 +104,14 @@ class Library:
         """Return a number that is another one whenever somebody else committed to the library in the meantime."""
         return int(self._database.execute("PRAGMA data_version").fetchone()[0])
 
+    def leave_checkpoints(self) -> None:
+        """Leave it to others to move what was committed from SQLite's log into the database: see `checkpoint`."""
+        self._database.execute("PRAGMA wal_autocheckpoint = 0")
+
+    def checkpoint(self) -> None:
+        """Move what was committed from SQLite's log into the database, as far as nobody has to wait for it."""
+        self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     @property
     def rows(self) -> int:
         """Number of committed rows of the matrix."""

@@ -1,12 +1,12 @@
 // The frame of all pages: which one the address means, progress, keys, and looking again when something was decided.
 
-import { get, onChange } from "./api.js";
-import { h, say, show, typing, warn } from "./dom.js";
+import { get, nameTheSure, onChange, sentence } from "./api.js";
+import { count, h, say, show, typing, warn } from "./dom.js";
 import { historyPage } from "./history.js";
 import { peoplePage } from "./people.js";
 import { clusterPage, clustersPage, personPage } from "./person.js";
 import { photoPage } from "./photo.js";
-import { queuePage } from "./queue.js";
+import { canBeTakenBack, queuePage } from "./queue.js";
 import { searchPage } from "./search.js";
 
 const pages = {
@@ -17,7 +17,7 @@ const main = document.getElementById("main");
 let page = null;
 let turn = 0;
 
-function progress(figures) {
+function progress({ progress: figures, sure }) {
   if (!figures || !figures.faces) return;
   const share = figures.named / figures.faces;
   const place = document.getElementById("progress");
@@ -26,6 +26,38 @@ function progress(figures) {
   const goal = Math.round(100 * figures.goal);
   const left = share >= figures.goal ? "" : ` · about ${round(figures.decisions).toLocaleString("en")} decisions to ${goal} %`;
   document.getElementById("progress-words").textContent = `${Math.floor(100 * share)} % of faces named${left}`;
+  surely(sure);
+}
+
+const sureButton = document.getElementById("sure");
+let naming = false;
+
+// What needs no question: offered with a figure, done at once, and taken back like a decision.
+function surely(sure) {
+  if (naming) return;
+  sureButton.hidden = !sure || (sure.faces === 0 && sure.taken_back === 0);
+  if (sureButton.hidden) return;
+  sureButton.textContent = sure.faces ? `Name ${count(sure.faces, "sure face")}` : `Take ${count(sure.taken_back, "wrong guess", "wrong guesses")} back`;
+  sureButton.title = "Faces that are surely like those that you named get their names, as guesses with a dashed edge";
+}
+
+async function nameSure() {
+  if (naming || sureButton.hidden) return;
+  naming = true;
+  sureButton.disabled = true;
+  sureButton.textContent = "Naming …";
+  try {
+    const answer = await nameTheSure();
+    if (answer.event !== null) canBeTakenBack(answer.event);
+    say(answer.event === null ? "Nothing changed" : `${sentence(answer.words)}. Undo in History takes it back`);
+    sureButton.hidden = true;
+  } catch (failure) {
+    warn(sentence(failure.message));
+  } finally {
+    naming = false;
+    sureButton.disabled = false;
+    await look();
+  }
 }
 
 // An estimate is not told to the last digit.
@@ -70,7 +102,7 @@ async function look() {
     do {
       again = false;
       if (page) await page.refresh();
-      if (page && location.hash.replace(/^#\/?/, "")) progress((await get("/api/queue")).progress);
+      if (page && location.hash.replace(/^#\/?/, "")) progress(await get("/api/queue"));
     } while (again);
   } catch (failure) {
     warn(failure.message);
@@ -98,10 +130,11 @@ function help() {
 
 document.getElementById("skip").addEventListener("click", () => main.focus());
 document.getElementById("keys").addEventListener("click", help);
+sureButton.addEventListener("click", nameSure);
 document.addEventListener("keydown", (event) => {
   if (event.key === "?" && !typing(event)) { event.preventDefault(); help(); } else page?.key?.(event);
 });
 window.addEventListener("hashchange", () => { say(""); warn(""); open(); });
 onChange(look);
 open();
-if (location.hash.replace(/^#\/?/, "")) get("/api/queue").then((state) => progress(state.progress), () => {});
+if (location.hash.replace(/^#\/?/, "")) get("/api/queue").then(progress, () => {});

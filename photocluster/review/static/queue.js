@@ -15,6 +15,9 @@ const answered = new Set();
 const made = [];
 const ahead = new Map();
 
+// Something else that U takes back, in its turn.
+export const canBeTakenBack = (event) => { made.push({ event, question: null }); };
+
 function headline(question) {
   if (question.kind === "name") return question.count === 1 ? ["Who is this?"] : ["Who is this person?"];
   if (question.kind === "pair") return ["Are these the same person?"];
@@ -55,7 +58,7 @@ export async function queuePage(main, _args, onprogress) {
     fetchAhead();
   }
 
-  function again(question, words) {
+  function again(question, words = "") {
     answered.delete(keyOf(question));
     if (current) list.unshift(current);
     current = question;
@@ -73,8 +76,11 @@ export async function queuePage(main, _args, onprogress) {
     next();
     try {
       const result = await decide({ do: "answer", question: question.id, answer: said, name, without });
-      made.push({ event: result.event, question });
-      say(`${sentence(result.words)}. U takes it back`);
+      if (result.event === null) say("Nothing changed");
+      else {
+        made.push({ event: result.event, question });
+        say(`${sentence(result.words)}. U takes it back`);
+      }
     } catch (failure) {
       if (failure instanceof Failure && failure.status === 409) warn(sentence(failure.message));
       else again(question, sentence(failure.message));
@@ -86,11 +92,11 @@ export async function queuePage(main, _args, onprogress) {
     const chosen = grid.selection();
     const faces = chosen.map((face) => face.face);
     const about = { faces, seen: seen(chosen) };
-    if (said === "no" && current.kind !== "person") {
-      faces.forEach((face) => left.add(face));
+    const question = current;
+    if (said === "no" && question.kind !== "person") {
+      made.push({ event: null, question, faces });
       say(`${count(faces.length, "face")} left out of this question`);
-      grid.clear();
-      redraw();
+      without(faces);
       return;
     }
     const fields = {
@@ -99,11 +105,16 @@ export async function queuePage(main, _args, onprogress) {
       "not-a-face": { do: "ignore", kind: "not-a-face", ...about },
       ignore: { do: "ignore", kind: "stranger", ...about },
     }[said];
-    if (await done(fields)) {
-      faces.forEach((face) => left.add(face));
-      grid.clear();
-      redraw();
-    }
+    const answer = await done(fields);
+    if (!answer) return;
+    if (answer.event !== null) made.push({ event: answer.event, question, faces });
+    if (current === question) without(faces);
+  }
+
+  function without(faces) {
+    faces.forEach((face) => left.add(face));
+    grid.clear();
+    redraw();
   }
 
   function give(said, name = null) {
@@ -119,7 +130,11 @@ export async function queuePage(main, _args, onprogress) {
       say("Nothing to take back here; see History");
       return;
     }
-    if (await done({ do: "undo", event: last.event })) again(last.question, "");
+    if (last.event !== null && !(await done({ do: "undo", event: last.event }))) return;
+    if (last.question && last.faces && current && keyOf(current) === keyOf(last.question)) {
+      last.faces.forEach((face) => left.delete(face));
+      redraw();
+    } else if (last.question) again(last.question);
   }
 
   function putOff() {
@@ -192,7 +207,7 @@ export async function queuePage(main, _args, onprogress) {
 
   async function refresh() {
     const state = await get(`/api/queue?current=${current?.id ?? ""}`);
-    onprogress(state.progress);
+    onprogress(state);
     working = state.working && !state.trouble;
     if (state.trouble) warn(sentence(state.trouble));
     const shown = current ? keyOf(current) : null;
