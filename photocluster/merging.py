@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from photocluster import _joining
 from photocluster._kernels import compiled
 from photocluster._tiles import Task, run
 from photocluster.constraints import BoolArray, Constraints
@@ -101,6 +102,13 @@ class Groups:
         """Whether nothing forbids the groups of each pair (k, 2) to be one person."""
         if not (self._named or len(self._apart)):
             return np.ones(len(pairs), dtype=bool)
+        if len(pairs) > SMALL:
+            free = np.empty(len(pairs), dtype=bool)
+            first = np.cumsum(np.bincount(self._apart >> SHIFT, minlength=len(self.links)))
+            compiled(_joining.free)(
+                np.ascontiguousarray(pairs), self.links, self.persons, self._apart, first, SHIFT, free
+            )
+            return free
         links = self.links[pairs]
         left, right = self.persons[links[:, 0]], self.persons[links[:, 1]]
         free = (left < 0) | (right < 0) | (left == right)
@@ -114,8 +122,12 @@ class Groups:
         """Return (m, 2) positions of comers that are kept apart from each other, yet would join one host's link."""
         where = np.full(len(self.links), -1, dtype=np.int64)
         where[self.links[comers]] = np.arange(len(comers))
-        at = where[_ends(self._apart)]
-        at = at[(at >= 0).all(axis=1)]
+        if len(self._apart) > SMALL:
+            both = np.empty((len(self._apart), 2), dtype=np.int64)
+            at = both[: compiled(_joining.both_known)(self._apart, SHIFT, where, both)]
+        else:
+            at = where[_ends(self._apart)]
+            at = at[(at >= 0).all(axis=1)]
         goal = self.links[hosts][at]
         return np.asarray(at[goal[:, 0] == goal[:, 1]])
 
@@ -143,11 +155,12 @@ class Groups:
         target[gone] = keep
         np.maximum.at(self.persons, keep, self.persons[gone])
         self.links = target[self.links]
-        if len(self._apart):
+        if len(self._apart) > SMALL:
+            if compiled(_joining.renumber)(self._apart, SHIFT, target):
+                self._apart.sort()
+        elif len(self._apart):
             ends = target[_ends(self._apart)]
-            keys = np.minimum(ends[:, 0], ends[:, 1]) << SHIFT | np.maximum(ends[:, 0], ends[:, 1])
-            if not np.array_equal(keys, self._apart):
-                self._apart = np.sort(keys, kind="stable")
+            self._apart = np.sort(np.minimum(ends[:, 0], ends[:, 1]) << SHIFT | np.maximum(ends[:, 0], ends[:, 1]))
 
 
 Affinity = Callable[[Groups, IntArray], ScoreArray]
@@ -165,6 +178,9 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
     labels = np.arange(n, dtype=np.int64)
     score = affinity(groups, pairs)
     groups.forget()
+    free = groups.may_join(pairs)  # what is forbidden stays so
+    if not free.all():
+        pairs, score = rows_where(pairs, free), score[free]
     while len(pairs):
         # A pair that falls short matters only where one of the two may still change.
         passing = np.zeros(n, dtype=bool)
@@ -181,6 +197,7 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
         changed = moved.copy()
         changed[target[moved]] = True
         pairs, score, fresh = renamed(pairs, score, target, changed)
+        fresh = rows_where(fresh, groups.may_join(fresh))
         pairs = np.concatenate([pairs, fresh])
         score = np.concatenate([score, affinity(groups, fresh)])
     return labels
@@ -195,7 +212,7 @@ def renamed(
     """
     if len(pairs) > SMALL:
         kept, held, keys = np.empty_like(pairs), np.empty_like(score), np.empty(len(pairs), dtype=np.int64)
-        count, other = compiled(_rename)(pairs, score, target, changed, SHIFT, kept, held, keys)
+        count, other = compiled(_joining.rename)(pairs, score, target, changed, SHIFT, kept, held, keys)
         keys = keys[:other]
         keys.sort()
         return kept[:count], held[:count], pairs_of(keys)
@@ -312,11 +329,13 @@ def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[
     n = len(groups.sizes)
     fit = score >= 0
     ends, score = rows_where(pairs, fit), score[fit]
-    free = groups.may_join(ends)
-    if not free.all():
-        ends, score = rows_where(ends, free), score[free]
     best = _is_best(ends, score, n)
     rows = np.flatnonzero(best[:, 0] | best[:, 1])
+    if not groups.may_join(ends[rows]).all():  # other joins have taken persons along
+        free = groups.may_join(ends)
+        ends, score = rows_where(ends, free), score[free]
+        best = _is_best(ends, score, n)
+        rows = np.flatnonzero(best[:, 0] | best[:, 1])
     ends, score, best = ends[rows], score[rows], best[rows]
     mutual = best.all(axis=1)
     pair = ends[mutual]
@@ -342,7 +361,7 @@ def _is_best(ends: IntArray, score: ScoreArray, n: int) -> BoolArray:
     top = np.full(n, -np.inf)
     if len(ends) > SMALL:
         result = np.empty(ends.shape, dtype=bool)
-        compiled(_mark_best)(ends, score, top, np.full(n, -1, dtype=np.int32), result)
+        compiled(_joining.mark_best)(ends, score, top, np.full(n, -1, dtype=np.int32), result)
         return result
     for side in range(2):
         np.maximum.at(top, ends[:, side], score)
@@ -363,7 +382,7 @@ def add_rows(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:
     if len(sums) <= SMALL:
         np.add.at(sums, places, vectors)
     else:
-        compiled(_add)(sums, places, vectors)
+        compiled(_joining.add)(sums, places, vectors)
 
 
 def _products(vectors: FloatArray, pairs: IntArray) -> ScoreArray:
@@ -373,7 +392,7 @@ def _products(vectors: FloatArray, pairs: IntArray) -> ScoreArray:
         pairs = np.ascontiguousarray(pairs)
         blocks = [slice(start, start + PART) for start in range(0, len(pairs), PART)]
         if len(blocks) == 1:
-            compiled(_multiply)(vectors, pairs, result)
+            compiled(_joining.multiply)(vectors, pairs, result)
         else:
             run([_product_task(vectors, pairs[block], result[block]) for block in blocks])
         return result
@@ -386,61 +405,6 @@ def _products(vectors: FloatArray, pairs: IntArray) -> ScoreArray:
 def _product_task(vectors: FloatArray, pairs: IntArray, result: ScoreArray) -> Task:
     def work(_thread: int, stop: Event) -> None:
         if not stop.is_set():
-            compiled(_multiply)(vectors, pairs, result)
+            compiled(_joining.multiply)(vectors, pairs, result)
 
     return work
-
-
-def _multiply(vectors: FloatArray, pairs: IntArray, result: ScoreArray) -> None:
-    # A kernel (see `_kernels`): nothing is copied, which is most of the time that einsum takes.
-    for r in range(len(pairs)):
-        left, right = vectors[pairs[r, 0]], vectors[pairs[r, 1]]
-        total = np.float32(0)
-        for c in range(vectors.shape[1]):
-            total += left[c] * right[c]
-        result[r] = total
-
-
-def _rename(
-    pairs: IntArray,
-    score: ScoreArray,
-    target: IntArray,
-    changed: BoolArray,
-    shift: int,
-    kept: IntArray,
-    held: ScoreArray,
-    keys: IntArray,
-) -> tuple[int, int]:
-    # A kernel (see `_kernels`): one pass in place of seven.
-    count, other = 0, 0
-    for r in range(len(pairs)):
-        left, right = pairs[r, 0], pairs[r, 1]
-        if not (changed[left] or changed[right]):
-            kept[count, 0], kept[count, 1], held[count] = left, right, score[r]
-            count += 1
-            continue
-        left, right = target[left], target[right]
-        if left != right:
-            keys[other] = min(left, right) << shift | max(left, right)
-            other += 1
-    return count, other
-
-
-def _mark_best(ends: IntArray, score: ScoreArray, top: ScoreArray, first: NDArray[np.int32], result: BoolArray) -> None:
-    # A kernel (see `_kernels`): a tenth of the time that the look-ups one after the other take.
-    for r in range(len(ends)):
-        for side in range(2):
-            if score[r] > top[ends[r, side]]:
-                top[ends[r, side]] = score[r]
-                first[ends[r, side]] = r
-    for r in range(len(ends)):
-        for side in range(2):
-            result[r, side] = first[ends[r, side]] == r
-
-
-def _add(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:
-    # A kernel (see `_kernels`): many times as fast as `np.add.at` on rows.
-    for r in range(len(places)):
-        row, vector = sums[places[r]], vectors[r]
-        for c in range(vectors.shape[1]):
-            row[c] += vector[c]

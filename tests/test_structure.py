@@ -15,10 +15,10 @@ LEVELS = (
     {"errors", "records"},
     {
         "walking", "patience",
-        "photos", "formats", "exif", "colour", "raw", "heif", "jxl", "large",
+        "photos", "formats", "exif", "bursts", "colour", "raw", "heif", "jxl", "large",
         "video", "tracking", "containers", "overlay", "alignment", "quality", "graph", "hierarchy", "_kernels",
-        "_search", "_cells", "_tiles", "constraints",
-        "merging", "clustering", "assembly", "judgement", "identification", "calibration", "suggestions", "evaluation",
+        "_search", "_cells", "_tiles", "_joining", "constraints", "merging", "clustering", "assembly", "judgement",
+        "attachment", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "xmp_parts", "embedded",
     },
     {"models", "store", "contact_sheet", "tables", "metadata", "xmp_regions", "xmp_merge", "exiftool", "foreign"},
