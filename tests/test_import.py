@@ -337,8 +337,10 @@ def test_bad_names_are_a_line_and_the_rest_goes_on(library):
         (Path("/x"), "is passed over"),
         (Path("/bad"), "damaged"),
     ]
-    with pytest.raises(UsageError):
-        person_name("x" * 300)
+    for name in ("x" * 300, "\u200b", "\u200d \ufeff"):
+        with pytest.raises(UsageError):
+            person_name(name)
+    assert person_name("\U0001f468\u200d\U0001f467") == "\U0001f468\u200d\U0001f467"
 
 
 def test_names_meet_persons_by_key_and_alias(library):

@@ -286,6 +286,27 @@ def test_what_is_no_table(tmp_path, name, text, says):
         list(read_table(tmp_path / name))
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_of_a_spreadsheet(tmp_path, mark):
+    (tmp_path / "t.csv").write_text(f'\ufeffPath{mark}Person \r\na.jpg{mark}"Ann, Bea; Cid"\r\n', encoding="utf-8")
+    (found,) = read_table(tmp_path / "t.csv")
+    assert (found.path, found.tags) == (tmp_path / "a.jpg", (NameTag("Ann, Bea; Cid", space=Space.UPRIGHT),))
+
+
+def test_a_table_in_another_encoding_says_what_to_do(tmp_path):
+    (tmp_path / "t.csv").write_bytes("person,path\nZoë,a.jpg\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="save it anew as CSV UTF-8"):
+        list(read_table(tmp_path / "t.csv"))
+
+
+def test_what_is_no_text_names_nobody(tmp_path):
+    rows = [{"person": ["Ann"], "path": "a.jpg"}, {"person": "Ann", "path": 3}, {"person": 5, "photo": "b" * 64}]
+    (tmp_path / "t.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert [problem.reason for problem in read_table(tmp_path / "t.json")] == [
+        f"row {number}: person, photo and path must be text" for number in (1, 2, 3)
+    ]
+
+
 def test_a_table_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         list(read_table(tmp_path / "t.csv"))

@@ -3,12 +3,13 @@
 A row names a face if it has a ``person``, and a photo by ``photo`` (the SHA-256 of its content) or ``path`` (relative
 to the table's folder). ``x0, y0, x1, y1`` are pixels of the upright photo, of ``width`` and ``height`` if those are
 there, else of its own; without them the name is of the photo as a whole. A row whose ``source`` is ``propagated`` holds
-a guess, and is passed over.
+a guess, and is passed over. A CSV is in UTF-8, with commas, semicolons or tabs.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -54,7 +55,10 @@ def read_table(path: Path) -> Iterator[TaggedPhoto | Problem]:
 
 
 def _photo(table: Path, number: int, row: dict[str, Any]) -> TaggedPhoto | Problem:
-    name, digest, file = (unescape(str(row.get(column) or "")) for column in ("person", "photo", "path"))
+    cells = [row.get(column) or "" for column in ("person", "photo", "path")]
+    if not all(isinstance(cell, str) for cell in cells):
+        return Problem(table, f"row {number}: person, photo and path must be text")
+    name, digest, file = map(unescape, cells)
     if not (digest or file):
         return Problem(table, f"row {number}: neither photo nor path is given")
     try:
@@ -78,8 +82,15 @@ def _box(row: dict[str, Any]) -> tuple[Box | None, Space]:
 
 
 def _read_csv(path: Path) -> list[Any]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file, strict=True))
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not in UTF-8; save it anew as CSV UTF-8") from error
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)  # spreadsheets of half the world write semicolons
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+    return list(reader)
 
 
 def _read_json(path: Path) -> list[Any]:

@@ -48,7 +48,7 @@ def clean_name(name: str) -> str:
         It is empty, too long, or holds control characters.
     """
     cleaned = " ".join(unicodedata.normalize("NFC", name).split())
-    if not cleaned:
+    if all(unicodedata.category(c)[0] in "ZC" for c in cleaned):
         raise UsageError("a name needs at least one character that can be seen")
     if len(cleaned) > MAX_NAME_LENGTH:
         raise UsageError(f"a name has at most {MAX_NAME_LENGTH} characters, this one {len(cleaned)}")
