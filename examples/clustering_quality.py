@@ -29,7 +29,7 @@ from photocluster.records import FloatArray, IntArray
 WITHOUT = {
     "without the tree": {"tree_ratio": 0.65},
     "without contrast": {"min_contrast": -9.0},
-    "without attaching": {"attach_ratio": 9.0},
+    "without attaching": {"min_probability": 1.1},
     "without collapsing": {"duplicate_distance": 1e-6},
 }
 

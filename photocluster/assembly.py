@@ -8,8 +8,8 @@ Pure on arrays.
 3. Groups that are surely one person form by average linkage.
 4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where the tree has the two
    in one cluster, that is a second witness, and less of a ratio will do.
-5. Single faces and scraps join the group that they fit, if they fit no other nearly as well; weak faces (of low
-   quality, or from videos) only come in here.
+5. Single faces and scraps join the group to which they probably belong (`attachment`); weak faces (of low quality, or
+   from videos) only come in here.
 
 What must not be together (`constraints`) never joins at any stage.
 """
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photocluster.attachment import HELD, SAME_DAY, attachments, group_means
 from photocluster.constraints import BoolArray
 from photocluster.graph import MANY_NEW, NeighbourGraph, nearest_among, neighbour_graph, spanning_tree
 from photocluster.hierarchy import condense, select, single_linkage
@@ -55,6 +56,11 @@ ROUNDS = 2
 """How often each judgement is made anew with the background that its joins have changed; a third time changes
 nothing."""
 
+RATIO_SPREAD = 0.16
+"""Standard deviation of the ratio of one photo and its person: of .78, .1 by the photo's own direction and .08 by its
+quality (`attachment`); over the root of m for m photos. What a group of two lacks may be chance, what a group of twenty
+lacks is not."""
+
 MIN_SIMILARITY = 0.2
 """Groups of less mean similarity are never one person: two random people reach it in 1.5 % of pairs (MODELS.md,
 1.26)."""
@@ -67,14 +73,6 @@ CENTRE_NEIGHBOURS = 16
 """Neighbours of a group's centre among the centres, which its faces' own neighbours, being of the group, do not
 show."""
 
-HELD = 3
-"""Groups from this many points on are looked up by their centre."""
-
-SAME_DAY_RATIO = 0.05
-"""How much less of a ratio a face needs that was taken on a day on which the group has another face. Whoever is at an
-event is seen there again about ten times as often as elsewhere (a log-odds of 2.3), and around the threshold 0.05 in
-similarity is worth that (within-person similarity 0.56 +- 0.13, between 0 +- 0.09)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -86,9 +84,8 @@ class Rules:
     min_samples: int
     min_ratio: float
     tree_ratio: float
-    attach_ratio: float
     min_contrast: float
-    min_margin: float
+    min_probability: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,7 +108,14 @@ class Assembly:
 
 
 def assemble(
-    groups: Groups, graph: NeighbourGraph, rules: Rules, *, copies: IntArray, weak: BoolArray, days: IntArray
+    groups: Groups,
+    graph: NeighbourGraph,
+    rules: Rules,
+    *,
+    copies: IntArray,
+    weak: BoolArray,
+    quality: ScoreArray,
+    days: IntArray,
 ) -> Assembly:
     """Join single faces to people.
 
@@ -127,6 +131,8 @@ def assemble(
         (n,) faces of equal numbers >= 0 are one face of one moment.
     weak
         (n,) whether a face may only join what the others made.
+    quality
+        (n,) 0..1, NaN where not known.
     days
         (n,) the day on which a face was taken, -1 where not known.
     """
@@ -164,7 +170,7 @@ def assemble(
         state.pairs = unique_pairs(np.concatenate([state.pairs, whole[timid], hosts]))
     for _ in range(ROUNDS):
         known = groups.between(state.pairs)
-        state.advance(_attach_scraps(state, rules, strong, days), known)
+        state.advance(_attach_scraps(state, rules, quality, days), known)
     return Assembly(state.labels, outlier_scores, state.pairs)
 
 
@@ -304,74 +310,50 @@ def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Af
         if agreement is None:
             return np.asarray(np.where(seen, values - rules.min_ratio, -1.0))
         fit = agreement.of(pairs) & (groups.between(pairs) >= MIN_SIMILARITY)
-        needed = np.where(fit, rules.tree_ratio, rules.min_ratio)
+        doubt = RATIO_SPREAD / np.sqrt(groups.sizes[pairs].min(axis=1))
+        needed = np.where(fit, np.maximum(rules.tree_ratio, rules.min_ratio - doubt), rules.min_ratio)
         return np.asarray(np.where(seen, values - needed, -1.0))
 
     return judge
 
 
-def _attach_scraps(state: _State, rules: Rules, strong: BoolArray, days: IntArray) -> IntArray:
-    """Attach scraps to the greater groups that they fit; return what each group is part of now.
-
-    A weak point, which nobody has looked at before, may join a small group as well, if it fits as a strong one must.
-    """
+def _attach_scraps(state: _State, rules: Rules, quality: ScoreArray, days: IntArray) -> IntArray:
+    """Attach scraps to the greater groups that they fit; return what each group is part of now."""
     groups = state.groups
-    values = ratio(groups, state.pairs)
-    level = _background_without(state.pairs, values, strong)
-    ends, values = _scraps_and_hosts(groups, state.pairs, values)
-    best = np.full(len(strong), -np.inf)
-    np.maximum.at(best, ends[:, 0], values)
-    # What is further below the best makes no odds for a scrap.
-    near = values >= best[ends[:, 0]] - rules.min_margin
-    near &= best[ends[:, 0]] >= min(rules.attach_ratio - SAME_DAY_RATIO, rules.min_ratio)
-    ends, values = rows_where(ends, near), values[near]
-    order = np.lexsort((ends[:, 1], -values, ends[:, 0]))
-    ends, values = ends[order], values[order]
-    comers, first, count = np.unique(ends[:, 0], return_index=True, return_counts=True)
-    second = np.where(count > 1, values[np.minimum(first + 1, len(values) - 1)], 0.0) if len(values) else values
-    hosts, values = ends[first, 1], values[first]
-    chosen = np.stack([comers, hosts], axis=1)
-    needed = rules.attach_ratio - SAME_DAY_RATIO * _share_a_day(chosen, state.labels, days)
-    fit = (values >= needed) & (groups.sizes[hosts] > SCRAP) | (values >= rules.min_ratio) & ~strong[comers]
-    fit &= values - second >= rules.min_margin
-    fit &= (level.contrast(groups, chosen, values) >= rules.min_contrast) & (groups.between(chosen) >= MIN_SIMILARITY)
-    return attach(groups, comers[fit], hosts[fit], values[fit])
+    pairs = _scraps_and_hosts(groups, state.pairs)
+    evidence = SAME_DAY * _share_a_day(pairs, state.labels, days)
+    found = attachments(groups, pairs, group_means(state.labels, quality), evidence.astype(np.float64))
+    sure = found.probability >= rules.min_probability
+    sure &= ~np.isin(found.hosts, found.comers[sure])
+    return attach(groups, found.comers[sure], found.hosts[sure], found.probability[sure])
 
 
-def _scraps_and_hosts(groups: Groups, pairs: IntArray, values: ScoreArray) -> tuple[IntArray, ScoreArray]:
-    """Return the pairs (k, 2) of a scrap and a group that may take it in, and their values (k,)."""
+def _scraps_and_hosts(groups: Groups, pairs: IntArray) -> IntArray:
+    """Return the pairs (k, 2) of a scrap and a group that may take it in."""
     left, right = groups.sizes[pairs].T
     found = []
     for scrap, host, turn in ((left, right, 1), (right, left, -1)):
         fit = (scrap <= SCRAP) & (host >= 2) & (host >= scrap)
-        found.append((rows_where(pairs, fit)[:, ::turn], values[fit]))
-    ends, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    free = groups.may_join(ends)
-    return rows_where(ends, free), values[free]
-
-
-def _background_without(pairs: IntArray, values: ScoreArray, strong: BoolArray) -> Background:
-    """Return the background in which weak points, of which one person may have many, count for no other group."""
-    bold = strong[pairs].all(axis=1)
-    if bold.all():
-        return background(pairs, values, len(strong))
-    levels = [background(pairs[rows], values[rows], len(strong)).levels for rows in (bold, ~bold)]
-    return Background(np.where(strong, *levels))
+        if turn < 0:
+            fit &= left != right  # of two equals the first comes to the second
+        found.append(rows_where(pairs, fit)[:, ::turn])
+    ends = np.concatenate(found)
+    return rows_where(ends, groups.may_join(ends))
 
 
 def _share_a_day(pairs: IntArray, labels: IntArray, days: IntArray) -> BoolArray:
-    """Whether the two groups of each pair (k, 2), the first of which is small, have faces of one day."""
+    """Whether the two groups of each pair (k, 2) have faces of one day."""
     known = np.flatnonzero(days >= 0)
-    result = np.zeros(len(labels), dtype=bool)
+    result = np.zeros(len(pairs), dtype=bool)
     if len(known) and len(pairs):
         span = int(days.max()) + 1
         present = np.unique(labels[known] * span + days[known])
-        host = np.full(len(labels), -1, dtype=np.int64)
-        host[pairs[:, 0]] = pairs[:, 1]
-        small = known[host[labels[known]] >= 0]
-        shared = np.isin(host[labels[small]] * span + days[small], present)
-        result[labels[small[shared]]] = True
-    return np.asarray(result[pairs[:, 0]])
+        start, stop = (np.searchsorted(present, (pairs[:, 0] + after) * span) for after in (0, 1))
+        count = stop - start  # days of the first group
+        rows = np.repeat(np.arange(len(pairs)), count)
+        place = np.arange(len(rows)) + np.repeat(start - (np.cumsum(count) - count), count)
+        result[rows[np.isin(pairs[rows, 1] * span + present[place] % span, present)]] = True
+    return result
 
 
 def tree_labels(

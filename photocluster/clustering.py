@@ -67,15 +67,15 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         The least ratio (`judgement`) at which two groups join. Between look-alikes it reaches .56, between the halves
         of one person it is mostly .8 and more.
     tree_ratio
-        The same where HDBSCAN has both groups in one cluster.
-    attach_ratio
-        The same for scraps of up to three points and a larger group, in which the scrap fits no other group.
+        The same where HDBSCAN has both groups in one cluster and one of them is small; the larger they are, the
+        nearer `min_ratio`.
     min_contrast
         How far a ratio must stand out from the background, 0..1. At 0.35 about one in two hundred strangers gets a
         false partner, however many there are (synthetic albums of 60 thousand to a million faces); from 0.3 to 0.4 the
         results are nearly the same.
-    min_margin
-        By how much a scrap must fit its group better than the next one.
+    min_probability
+        The least probability (`attachment`) at which a face or scrap of up to three points that was left over joins a
+        group. At 0.9 one in ten of the least sure ones is wrong, and far fewer of all.
     duplicate_distance
         Faces whose mean distance is below it count as one. Other photos of the person start at about 0.45.
     min_quality
@@ -108,9 +108,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         sure_distance: float = 1.0,
         min_ratio: float = 0.65,
         tree_ratio: float = 0.55,
-        attach_ratio: float = 0.5,
         min_contrast: float = 0.35,
-        min_margin: float = 0.15,
+        min_probability: float = 0.9,
         duplicate_distance: float = 0.3,
         min_quality: float = 0.1,
         extras: bool = True,
@@ -121,9 +120,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self.sure_distance = sure_distance
         self.min_ratio = min_ratio
         self.tree_ratio = tree_ratio
-        self.attach_ratio = attach_ratio
         self.min_contrast = min_contrast
-        self.min_margin = min_margin
+        self.min_probability = min_probability
         self.duplicate_distance = duplicate_distance
         self.min_quality = min_quality
         self.extras = extras
@@ -199,9 +197,9 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         if not self.extras:
             return self._fit_plain(X, graph, progress)
         anchored = _anchored(anchors, len(X)) | (constraints.persons >= 0)
-        weak = np.asarray(_floats(quality, len(X), "quality") < self.min_quality)
+        known = _floats(quality, len(X), "quality")
         days = _days(_floats(times, len(X), "times"))
-        return self._fit_faces(X, constraints, weak, anchored, days, graph, progress)
+        return self._fit_faces(X, constraints, known, anchored, days, graph, progress)
 
     def _fit_plain(self, X: FloatArray, graph: NeighbourGraph | None, progress: Progress | None) -> Self:
         n = len(X)
@@ -222,7 +220,7 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self,
         X: FloatArray,
         constraints: Constraints,
-        weak: BoolArray,
+        quality: ScoreArray,
         anchored: BoolArray,
         days: IntArray,
         graph: NeighbourGraph | None,
@@ -246,7 +244,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             graph,
             self._rules(),
             copies=constraints.copies[order],
-            weak=(weak | ~anchored)[order],
+            weak=((quality < self.min_quality) | ~anchored)[order],
+            quality=quality[order],
             days=days[order],
         )
         report(0.95, "candidates")
@@ -268,9 +267,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             min_samples=self.min_samples,
             min_ratio=self.min_ratio,
             tree_ratio=self.tree_ratio,
-            attach_ratio=self.attach_ratio,
             min_contrast=self.min_contrast,
-            min_margin=self.min_margin,
+            min_probability=self.min_probability,
         )
 
 
