@@ -17,8 +17,9 @@ from test_export_xmp import add, write_photo
 
 from photocluster.errors import UsageError
 from photocluster.pipeline.folders import LONGEST_NAME, MANIFEST, Link, _free, _same, export_folders, safe_name
+from photocluster.pipeline.history import undo
 from photocluster.pipeline.naming import label, unlabel
-from photocluster.pipeline.persons import PersonFacts, change_person
+from photocluster.pipeline.persons import PersonFacts, change_person, rename
 from photocluster.store import Library
 
 LINKS = list(Link)
@@ -204,6 +205,13 @@ def test_persons_whose_names_a_file_system_cannot_tell_apart(library, tmp_path):
     for number, name in enumerate(("A/B", "A:B", "CON")):
         label(library, [f"f{2 * number}"], name)
     out = tmp_path / "people"
+    export_folders(library, out, link=Link.SYMLINK)
+    assert tree(out) == ["A_B (2)/1.jpg", "A_B/0.jpg", "_CON/2.jpg", MANIFEST]
+    rename(library, "A/B", "Ann")
+    report = export_folders(library, out, link=Link.SYMLINK)
+    assert tree(out) == ["A_B (2)/1.jpg", "Ann/0.jpg", "_CON/2.jpg", MANIFEST]
+    assert (report.made, report.unchanged) == (1, 2), "who had a folder keeps it"
+    undo(library)
     export_folders(library, out, link=Link.SYMLINK)
     assert tree(out) == ["A_B (2)/1.jpg", "A_B/0.jpg", "_CON/2.jpg", MANIFEST]
 

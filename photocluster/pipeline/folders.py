@@ -160,7 +160,8 @@ def _wanted(library: Library, before: Mapping[str, Entry], *, include_propagated
             first.setdefault(file.photo, file)
     shown = [(name, file) for photo, file in first.items() for name in sorted({face.name for face in named[photo]})]
     shown.sort(key=lambda pair: (name_key(pair[0]), os.fsencode(pair[1].path)))
-    folders = _unique([person for person, _ in shown])
+    had = {entry.person: PurePosixPath(name).parts[0] for name, entry in before.items()}
+    folders = _unique([person for person, _ in shown], had)
     known = {(entry.person, entry.photo): name for name, entry in before.items()}
     known |= {(entry.person, entry.file): name for name, entry in before.items()}
     entries = [(Entry(person, file.sha256, _text(file.path)), file) for person, file in shown]
@@ -207,10 +208,19 @@ def _same(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def _unique(persons: Sequence[str]) -> dict[str, str]:
-    """Return person -> folder, with a number behind those that a file system may not tell from an earlier one."""
+def _unique(persons: Sequence[str], had: Mapping[str, str]) -> dict[str, str]:
+    """Return person -> folder, with a number behind those that a file system may not tell from another one.
+
+    Who `had` a folder keeps it, whoever else comes or goes.
+    """
+    folders: dict[str, str] = {}
     taken: set[str] = set()
-    return {person: _free(person, taken) for person in dict.fromkeys(persons)}
+    for person in dict.fromkeys(persons):
+        folder = had.get(person)
+        if folder is not None and safe_name(folder) == folder and _same(folder) not in taken:
+            folders[person] = folder
+            taken.add(_same(folder))
+    return {person: folders.get(person) or _free(person, taken) for person in dict.fromkeys(persons)}
 
 
 def _free(name: str, taken: set[str]) -> str:
