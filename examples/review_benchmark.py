@@ -71,8 +71,8 @@ def make_library(folder: Path, faces: int) -> None:
         cluster = who * 1000 + np.argsort(np.argsort(who, kind="stable")) % np.maximum(1, np.bincount(who)[who] // 40)
         numbers, label, size = np.unique(cluster, return_inverse=True, return_counts=True)
         large = size[label] > 1
-        new = {int(n): -1 - i for i, n in enumerate(numbers[size > 1].tolist())}
-        labels = [new[int(c)] if big else None for c, big in zip(cluster, large, strict=True)]
+        new = {int(n): -2 - i for i, n in enumerate(numbers[size > 1].tolist())}
+        labels = np.array([new[int(c)] if big else -1 for c, big in zip(cluster, large, strict=True)])
         ones = np.ones(len(who), dtype=np.float32)
         library.clusters.store_run({}, np.arange(len(who)), labels, len(new), ones, 0 * ones)
         for person in range(0, int(who.max()) + 1, 2):

@@ -87,28 +87,35 @@ def test_either_numbering_puts_together():
 
 def matched(labels, before, faces=None):
     faces = np.arange(len(labels)) if faces is None else np.array(faces)
-    return pipeline_clusters.match_numbers(np.array(labels, dtype=np.int64), faces, before)
+    old = np.array([before.get(face, -1) for face in faces.tolist()], dtype=np.int64)
+    numbers, new = pipeline_clusters.match_numbers(np.array(labels, dtype=np.int64), faces, old)
+    return numbers.tolist(), new
 
 
 def test_numbers_go_to_the_clusters_that_overlap_most():
     assert matched([], {}) == ([], 0)
-    assert matched([0, 0, -1], {}) == ([-1, -1, None], 1)
-    before = {0: 7, 1: 7, 2: 7, 3: 9, 4: None}
+    assert matched([0, 0, -1], {}) == ([-2, -2, -1], 1)
+    before = {0: 7, 1: 7, 2: 7, 3: 9, 4: -1}
     assert matched([1, 1, 0, 0, 0, 0], before) == (
         [7, 7, 9, 9, 9, 9],
         0,
     )  # the split-off face goes with its new cluster
     assert matched([0, 0, 0, 0, 0], before) == ([7] * 5, 0)
-    assert matched([0, 1, 2, -1, -1], before) == ([7, -1, -2, None, None], 2)  # a tie: the lower face keeps the number
-    assert matched([5, 5, 2, 2, 2], {}, [30, 31, 32, 33, 34]) == ([-2, -2, -1, -1, -1], 2)  # new ones by falling size
+    assert matched([0, 1, 2, -1, -1], before) == ([7, -2, -3, -1, -1], 2)  # a tie: the lower face keeps the number
+    assert matched([5, 5, 2, 2, 2], {}, [30, 31, 32, 33, 34]) == ([-3, -3, -2, -2, -2], 2)  # new ones by falling size
+
+
+def run_of(members):
+    faces = np.array(sorted(members), dtype=np.int64)
+    return faces, np.array([members[face] for face in faces.tolist()], dtype=np.int64)
 
 
 def test_changes_say_what_became_of_each_cluster():
-    before = {0: 1, 1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4, 7: 4, 8: 4, 9: 4, 10: 5, 11: 5, 12: None, 13: 6, 14: 6}
-    after = {0: 1, 1: 1, 2: 1, 3: 1, 4: 3, 5: 3, 6: 4, 7: 4, 8: 8, 9: 8, 10: 5, 11: None, 12: 9, 15: 9, 13: 6, 14: 6}
+    before = {0: 1, 1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4, 7: 4, 8: 4, 9: 4, 10: 5, 11: 5, 12: -1, 13: 6, 14: 6}
+    after = {0: 1, 1: 1, 2: 1, 3: 1, 4: 3, 5: 3, 6: 4, 7: 4, 8: 8, 9: 8, 10: 5, 11: -1, 12: 9, 15: 9, 13: 6, 14: 6}
     found = [
         (change.kind.value, change.number, change.faces, change.before, change.others)
-        for change in pipeline_clusters.describe_changes(before, after)
+        for change in pipeline_clusters.describe_changes(run_of(before), run_of(after))
     ]
     assert found == [
         ("merged", 1, 4, 2, (2,)),
@@ -118,7 +125,7 @@ def test_changes_say_what_became_of_each_cluster():
         ("new", 8, 2, 0, (4,)),
         ("new", 9, 2, 0, ()),
     ]
-    assert pipeline_clusters.describe_changes({}, {}) == []
+    assert pipeline_clusters.describe_changes(run_of({}), run_of({})) == []
 
 
 def test_capture_times_are_days_of_the_camera_s_clock():

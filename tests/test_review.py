@@ -50,7 +50,7 @@ def fill(folder: Path, photos: Path, *, persons: int = 4, each: int = 5) -> None
                 files.append(file)
         library.photos.add(files)
         count = persons * each
-        numbers = [-1 - i // each for i in range(count)]
+        numbers = -2 - np.arange(count) // each
         ones = np.ones(count, dtype=np.float32)
         library.clusters.store_run({}, np.arange(count), numbers, persons, ones, 0 * ones)
 

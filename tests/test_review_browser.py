@@ -63,7 +63,7 @@ def fill(folder: Path, photos: Path) -> None:
             [scanned(path, hashlib.sha256(path.read_bytes()).hexdigest(), faces) for path, faces in files]
         )
         ones = np.ones(len(clusters), dtype=np.float32)
-        numbers = [-1 - person for person in clusters]
+        numbers = -2 - np.array(clusters)
         library.clusters.store_run({}, np.arange(len(clusters)), numbers, len(COLOURS), ones, 0 * ones)
 
 

@@ -191,7 +191,7 @@ def library_of(folder, embeddings, who, photos=None):
     )
     values, counts = np.unique(who, return_counts=True)
     order = {int(v): i for i, v in enumerate(sorted(values, key=lambda v: -counts[v]))}
-    numbers = [-1 - order[int(w)] for w in who]
+    numbers = np.array([-2 - order[int(w)] for w in who])
     ones = np.ones(len(who), dtype=np.float32)
     library.clusters.store_run({}, np.arange(len(who)), numbers, len(values), ones, 0 * ones)
     return library

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -88,6 +88,8 @@ def cluster(
     parameters = parameters or ClusterParameters()
     faces, photos = library.faces.photos()
     quality, captured_at = library.faces.facts()
+    times = _days(captured_at)
+    del captured_at  # as much memory as the quality takes twenty times
     of_video, tracks = library.faces.tracks(faces)
     embeddings = library.embeddings()
     vectors = embeddings if len(faces) == len(embeddings) else embeddings[faces]
@@ -96,29 +98,23 @@ def cluster(
     if parameters.extras:
         tell = progress or (lambda _share, _what: None)
         graph = library_graph(library, faces, NEIGHBOURS, progress=lambda share: tell(0.6 * share, "neighbours"))
-    row_of = {face: row for row, face in enumerate(faces.tolist())}
     clusterer.fit(
         vectors,
         photos=photos,
         persons=_persons(library, faces),
-        rejected=np.array(
-            [(row_of[face], person) for face, person in library.names.rejections() if face in row_of], dtype=np.int64
-        ).reshape(-1, 2),
-        different=np.array(
-            [(row_of[a], row_of[b]) for a, b in library.questions.pairs(same=False) if a in row_of and b in row_of],
-            dtype=np.int64,
-        ).reshape(-1, 2),
+        rejected=_rows_of(library.names.rejections(), faces, [0]),
+        different=_rows_of(library.questions.pairs(same=False), faces, [0, 1]),
         quality=quality,
-        times=_days(captured_at),
+        times=times,
         copies=either(copies_of(library, faces), tracks),
         anchors=~of_video,
         graph=graph,
         progress=progress,
     )
     labels = np.asarray(clusterer.labels_, dtype=np.int64)
-    before = library.clusters.membership()
-    numbers, new = match_numbers(labels, faces, before)
-    born = library.clusters.store_run(
+    before = library.clusters.members()
+    numbers, new = match_numbers(labels, faces, _numbers_of(before, faces))
+    library.clusters.store_run(
         parameters.given(),
         faces,
         numbers,
@@ -126,16 +122,12 @@ def cluster(
         np.asarray(clusterer.probabilities_, dtype=np.float32),
         np.asarray(clusterer.outlier_scores_, dtype=np.float32),
     )
-    after = {
-        face: number if number is None or number >= 0 else born[-1 - number]
-        for face, number in zip(faces.tolist(), numbers, strict=True)
-    }
     return ClusterReport(
         faces=len(faces),
         noise=int((labels == NOISE).sum()),
         recall=None if graph is None else graph.near_recall,
         clusters=tuple(library.clusters.infos()),
-        changes=tuple(describe_changes(before, after)) if before else (),
+        changes=tuple(describe_changes(before, library.clusters.members())) if len(before[0]) else (),
         contradictions=tuple(_explain(library, faces, found) for found in clusterer.contradictions_),
     )
 
@@ -204,59 +196,88 @@ def _explain(library: Library, faces: IntArray, found: Contradiction) -> str:
     return f"{found.kind.value}: {name} ({', '.join(f'f{faces[row]}' for row in found.faces)})"
 
 
-def match_numbers(labels: IntArray, faces: IntArray, before: Mapping[int, int | None]) -> tuple[list[int | None], int]:
+def match_numbers(labels: IntArray, faces: IntArray, old: IntArray) -> tuple[IntArray, int]:
     """Give the clusters of a new run the numbers of the old ones that they overlap most.
 
     Overlaps are dealt with from the largest down (ties: the lower old number, then the lower new face), each old number
     and each new cluster once. New clusters without a number are ordered by falling size.
 
+    Parameters
+    ----------
+    labels
+        (n,) int64 the new run's, -1 for noise.
+    faces
+        (n,) int64 ids, ascending.
+    old
+        (n,) int64 the number of each one's cluster before, -1 where there was none.
+
     Returns
     -------
-    Per face the old number, None for noise, or -1 - i for the i-th new cluster; and how many new clusters there are.
+    Per face (n,) int64 the old number, -1 for noise, or -2 - i for the i-th new cluster; and how many new clusters
+    there are.
     """
-    old = _numbers_of(before, faces.tolist())
     rows = np.flatnonzero(labels != NOISE)
-    known, start, size = np.unique(labels[rows], return_index=True, return_counts=True)
+    known, start, place, size = np.unique(labels[rows], return_index=True, return_inverse=True, return_counts=True)
     first = faces[rows[start]]
-    both = rows[old[rows] >= 0]
-    pairs, overlap = np.unique(np.stack([labels[both], old[both]], axis=1), axis=0, return_counts=True)
-    order = np.lexsort((first[np.searchsorted(known, pairs[:, 0])], pairs[:, 1], -overlap))
-    numbers: dict[int, int] = {}
+    both = old[rows] >= 0
+    pairs, overlap = _counted(place[both], old[rows[both]])
+    numbers = np.full(len(known), NOISE, dtype=np.int64)
     taken: set[int] = set()
-    for label, number in pairs[order].tolist():
-        if label not in numbers and number not in taken:
-            numbers[label] = number
+    for number, which in pairs[np.lexsort((first[pairs[:, 0]], pairs[:, 1], -overlap))][:, ::-1].tolist():
+        if numbers[which] == NOISE and number not in taken:
+            numbers[which] = number
             taken.add(number)
-    fresh = [label for label in known[np.lexsort((first, -size))].tolist() if label not in numbers]
-    numbers.update({label: -1 - i for i, label in enumerate(fresh)})
-    return [None if label == NOISE else numbers[label] for label in labels.tolist()], len(fresh)
+    fresh = np.lexsort((first, -size))
+    fresh = fresh[numbers[fresh] == NOISE]
+    numbers[fresh] = -2 - np.arange(len(fresh))
+    result = np.full(len(labels), NOISE, dtype=np.int64)
+    result[rows] = numbers[place]
+    return result, len(fresh)
 
 
-def _numbers_of(membership: Mapping[int, int | None], faces: Sequence[int]) -> IntArray:
-    """Return the cluster number of each face (n,) int64, -1 where there is none."""
-    found = (membership.get(face) for face in faces)
-    return np.fromiter((-1 if number is None else number for number in found), dtype=np.int64, count=len(faces))
+Members = tuple[IntArray, IntArray]
+"""Faces (n,) int64, ascending, and the number of each one's cluster (n,) int64, -1 for noise."""
 
 
-def _counted(values: IntArray) -> tuple[list[Any], list[int]]:
-    """Return the different values (rows) and how many there are of each."""
-    found, counts = np.unique(values, axis=0, return_counts=True)
-    return found.tolist(), counts.tolist()
+def _numbers_of(members: Members, faces: IntArray) -> IntArray:
+    """Return the cluster number of each face (k,) int64, -1 where there is none."""
+    known, numbers = members
+    result = np.full(len(faces), NOISE, dtype=np.int64)
+    if len(known):
+        place = np.searchsorted(known, faces).clip(max=len(known) - 1)
+        found = known[place] == faces
+        result[found] = numbers[place[found]]
+    return result
 
 
-def describe_changes(before: Mapping[int, int | None], after: Mapping[int, int | None]) -> list[ClusterChange]:
+def _rows_of(pairs: Sequence[tuple[int, int]], faces: IntArray, columns: list[int]) -> IntArray:
+    """Return pairs (m, 2) int64 with the rows in `faces` in place of the faces of some columns, if they are there."""
+    result = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    result = result[np.isin(result[:, columns], faces).all(axis=1)]
+    result[:, columns] = np.searchsorted(faces, result[:, columns])
+    return result
+
+
+def _counted(left: IntArray, right: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the different pairs (k, 2) of two columns of numbers, ascending, and how many there are of each."""
+    span = int(right.max(initial=0)) + 1
+    keys, counts = np.unique(left * span + right, return_counts=True)
+    return np.stack([keys // span, keys % span], axis=1), counts
+
+
+def describe_changes(before: Members, after: Members) -> list[ClusterChange]:
     """Return what became of each cluster, by number; clusters with the same faces are not listed."""
-    faces = list(before.keys() | after.keys())
+    faces = np.union1d(before[0], after[0])
     old, new = _numbers_of(before, faces), _numbers_of(after, faces)
-    old_size, new_size = (Counter(dict(zip(*_counted(column[column >= 0]), strict=True))) for column in (old, new))
+    old_size, new_size = (Counter(column[column >= 0].tolist()) for column in (old, new))
     differ = old != new
     moved = set(old[differ].tolist()) | set(new[differ].tolist())
-    moved.discard(-1)
+    moved.discard(NOISE)
     came_from: defaultdict[int, Counter[int]] = defaultdict(Counter)
     went_to: defaultdict[int, Counter[int]] = defaultdict(Counter)
     stayed = (old >= 0) & (new >= 0)
-    pairs, counts = _counted(np.stack([old, new], axis=1)[stayed])
-    for (o, n), count in zip(pairs, counts, strict=True):
+    pairs, counts = _counted(old[stayed], new[stayed])
+    for (o, n), count in zip(pairs.tolist(), counts.tolist(), strict=True):
         came_from[n][o] = count
         went_to[o][n] = count
     changes = []

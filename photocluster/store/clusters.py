@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from photocluster.records import FloatArray, IntArray
 from photocluster.store.database import Database
 from photocluster.store.faces import LIVE
@@ -37,6 +39,12 @@ class Clusters:
     def membership(self) -> dict[int, int | None]:
         """Return face -> cluster number of the newest run; None is noise. New faces are absent."""
         return dict(self._database.execute("SELECT face, cluster FROM membership").fetchall())
+
+    def members(self) -> tuple[IntArray, IntArray]:
+        """Return the faces (n,) int64 of the newest run, ascending, and each one's cluster number, -1 for noise."""
+        rows = self._database.execute("SELECT face, ifnull(cluster, -1) FROM membership ORDER BY face").fetchall()
+        faces, numbers = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+        return np.ascontiguousarray(faces), np.ascontiguousarray(numbers)
 
     def unnamed(self) -> list[tuple[int, int]]:
         """Return (cluster, living faces without a name) of the clusters that have such faces, those with most first."""
@@ -104,7 +112,7 @@ class Clusters:
         self,
         parameters: Mapping[str, Any],
         faces: IntArray,
-        numbers: Sequence[int | None],
+        numbers: IntArray,
         new_clusters: int,
         probabilities: FloatArray,
         outliers: FloatArray,
@@ -118,7 +126,7 @@ class Clusters:
         faces
             (n,) int64 face ids.
         numbers
-            Per face the cluster's old number, None for noise, or -1 - i for the i-th new cluster.
+            (n,) int64: the cluster's old number, -1 for noise, or -2 - i for the i-th new cluster.
         new_clusters
             How many new clusters there are.
         probabilities, outliers
@@ -134,8 +142,10 @@ class Clusters:
             for _ in range(new_clusters):
                 inserted = self._database.execute("INSERT INTO cluster (born) VALUES (?)", (run,))
                 born.append(int(inserted.lastrowid or 0))
-            clusters = [born[-1 - number] if number is not None and number < 0 else number for number in numbers]
-            self._replace_members(faces, clusters, probabilities, outliers)
+            new = numbers < -1
+            numbers = numbers.copy()
+            numbers[new] = np.array(born, dtype=np.int64)[-2 - numbers[new]]
+            self._replace_members(faces, numbers, probabilities, outliers)
             self._database.execute(
                 "UPDATE cluster SET died = ? WHERE died IS NULL AND number NOT IN "
                 "(SELECT cluster FROM membership WHERE cluster IS NOT NULL)",
@@ -144,22 +154,23 @@ class Clusters:
         return born
 
     def _replace_members(
-        self, faces: IntArray, clusters: Sequence[int | None], probabilities: FloatArray, outliers: FloatArray
+        self, faces: IntArray, numbers: IntArray, probabilities: FloatArray, outliers: FloatArray
     ) -> None:
         """Write what differs from the last run: in a large library most rows stay as they are, and writing is dear."""
         before = {row[0]: row[1:] for row in self._database.execute("SELECT * FROM membership")}
-        rows = zip(faces.tolist(), clusters, probabilities.tolist(), outliers.tolist(), strict=True)
+        clusters = [None if number < 0 else number for number in numbers.tolist()]
         come: list[tuple[Any, ...]] = []
         moved: list[tuple[Any, ...]] = []
         scored: list[tuple[Any, ...]] = []
-        for face, cluster, probability, outlier in rows:
+        for row in zip(faces.tolist(), clusters, probabilities.tolist(), outliers.tolist(), strict=True):
+            face, *rest = row
             held = before.pop(face, None)
             if held is None:
-                come.append((face, cluster, probability, outlier))
-            elif held[0] != cluster:
-                moved.append((cluster, probability, outlier, face))
-            elif held != (cluster, probability, outlier):
-                scored.append((probability, outlier, face))
+                come.append(row)
+            elif held[0] != rest[0]:
+                moved.append((*rest, face))
+            elif held != row[1:]:
+                scored.append((*rest[1:], face))
         write = self._database.executemany
         write("DELETE FROM membership WHERE face = ?", ((face,) for face in before))
         write("UPDATE membership SET probability = ?, outlier = ? WHERE face = ?", scored)
