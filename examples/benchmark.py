@@ -8,6 +8,9 @@ scikit-learn up to 20,000 (it keeps all distances), unless ``--no-limits`` is gi
 through a memory map; the time is that of `fit` alone, after the same subject has clustered a small album, so that
 compilation is not in it (`--cold` leaves that out).
 
+``python examples/benchmark.py grow`` clusters a library, adds some faces and clusters it again (see
+growth_benchmark.py).
+
 ``python examples/benchmark.py neighbours`` compares searches for nearest neighbours (see neighbour_benchmark.py).
 """
 
@@ -25,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import growth_benchmark
 import neighbour_benchmark
 import numpy as np
 import scan_benchmark
@@ -222,6 +226,7 @@ def parse() -> argparse.Namespace:
     cluster.add_argument("--json", action="store_true")
     scan_benchmark.add_parser(commands)
     neighbour_benchmark.add_parser(commands)
+    growth_benchmark.add_parser(commands)
     subject = commands.add_parser("_subject", help="(internal) one subject in this process")
     subject.add_argument("name", choices=SUBJECTS)
     subject.add_argument("matrix", type=Path)
@@ -236,13 +241,13 @@ def main() -> None:
     if arguments.command == "_subject":
         run_subject(arguments.name, arguments.matrix, arguments.labels, cold=arguments.cold)
         return
-    if arguments.command == "scan":
-        rows = scan_benchmark.scan_benchmark(arguments)
-        if arguments.json:
-            print(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1))
-        return
-    if arguments.command == "neighbours":
-        rows = neighbour_benchmark.neighbour_benchmark(arguments)
+    others = {
+        "scan": scan_benchmark.scan_benchmark,
+        "neighbours": neighbour_benchmark.neighbour_benchmark,
+        "grow": growth_benchmark.growth_benchmark,
+    }
+    if arguments.command in others:
+        rows = others[arguments.command](arguments)
         if arguments.json:
             print(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1))
         return
