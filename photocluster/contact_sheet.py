@@ -127,6 +127,7 @@ def write_contact_sheet(
     made_at: datetime,
     questions: Sequence[SheetQuestion] = (),
     places: Mapping[str, Sequence[NamedPlace]] | None = None,
+    moments: Mapping[int, int] | None = None,
     command: str = "photocluster",
     for_print: bool = False,
     with_photos: bool = False,
@@ -156,6 +157,9 @@ def write_contact_sheet(
         What the user may confirm, what is worth most first.
     places
         Photo's hash -> names that other programs gave to places where no face was found: drawn into the whole photo.
+    moments
+        Face -> number of its moment, where several faces of one person are of the same: the best of them is shown with
+        the others of the group, the rest behind.
     command
         What stands before the verb in the commands shown.
     for_print
@@ -178,7 +182,7 @@ def write_contact_sheet(
         A file cannot be written.
     """
     old = _claim(out)
-    plan = plan_pages(rows, page_size, cards=cards, questions=len(questions))
+    plan = plan_pages(rows, page_size, cards=cards, questions=len(questions), moments=moments)
     own = [*plan.page_names, DATA, *ASSETS, *([PRINT_PAGE] if for_print else [])]
     foreign = [name for name in own if name not in old and (out / name).exists()]
     if foreign:

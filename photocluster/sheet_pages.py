@@ -176,7 +176,7 @@ class _Pages:
                     template.render(
                         self.common,
                         group=card,
-                        sections=self._sections(rows, group.outliers),
+                        sections=self._sections(rows, group),
                         pictures=self._pictures(rows),
                         before=self.cards[position - 1] if position else None,
                         after=self.cards[position + 1] if position + 1 < len(self.cards) else None,
@@ -189,7 +189,7 @@ class _Pages:
         return self.environment.get_template("print.html").render(
             self.common,
             groups=[
-                (card, self._sections(group.rows, group.outliers))
+                (card, self._sections(group.rows, group))
                 for group, card in zip(self.plan.groups, self.cards, strict=True)
             ],
         )
@@ -207,9 +207,9 @@ class _Pages:
             "reject": f"{self.facts.command} reject {question.number}",
         }
 
-    def _sections(self, rows: Sequence[FaceRow], outliers: frozenset[int]) -> list[dict[str, Any]]:
-        """Return the page's faces by year, where the years are full enough for it, and the outliers last."""
-        usual = [row for row in rows if row.face not in outliers]
+    def _sections(self, rows: Sequence[FaceRow], group: Group) -> list[dict[str, Any]]:
+        """Return the page's faces by year, where the years are full enough for it; more of a moment; the outliers."""
+        usual = [row for row in rows if row.face not in group.outliers | group.again]
         years = [
             (year or "No date", list(faces))
             for year, faces in groupby(usual, key=lambda row: (row.facts.captured_at or "")[:4])
@@ -217,7 +217,10 @@ class _Pages:
         if len(years) <= 1 or len(usual) < len(years) * YEAR_SECTION:
             years = [("", usual)] if usual else []
         sections = [(title, False, faces) for title, faces in years]
-        far = [row for row in rows if row.face in outliers]
+        again = [row for row in rows if row.face in group.again]
+        if again:
+            sections.append(("More of the same moments", False, again))
+        far = [row for row in rows if row.face in group.outliers]
         if far:
             sections.append(("Far from the others", True, far))
         return [
@@ -305,7 +308,9 @@ def _card(group: Group, related: Sequence[Group], facts: SheetFacts) -> dict[str
     """Return what the templates say of a group."""
     strip: dict[str, FaceRow] = {}  # one face of each photo
     far = group.outliers
-    for row in sorted(group.rows, key=lambda row: (row.face in far, *_cover_order(row, facts.unreadable))):
+    for row in sorted(
+        group.rows, key=lambda row: (row.face in far, row.face in group.again, *_cover_order(row, facts.unreadable))
+    ):
         strip.setdefault(row.photo, row)
     years = sorted({row.facts.captured_at[:4] for row in group.rows if row.facts.captured_at})
     return {
@@ -317,6 +322,7 @@ def _card(group: Group, related: Sequence[Group], facts: SheetFacts) -> dict[str
         "faces": len(group.rows),
         "photos": len({row.photo for row in group.rows}),
         "outliers": len(far),
+        "moments": len(group.rows) - len(group.again) if group.again else None,
         "strip": [_face(row, facts) for row in list(strip.values())[:STRIP]],
         "years": years[:1] + years[-1:] if len(years) > 1 else years,
         "sources": [

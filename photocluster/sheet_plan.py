@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +87,8 @@ class Group:
         The faces: by time where it is known, then by path; the outliers last, the farthest at the end.
     outliers
         Ids of the faces that lie far from the others.
+    again
+        Ids of the faces that a better one of the same moment stands for (a burst, say): they come after the others.
     pages
         Names of the pages that show them, one at least.
     tightness
@@ -99,6 +101,7 @@ class Group:
     cluster: int | None
     rows: Sequence[FaceRow]
     outliers: frozenset[int]
+    again: frozenset[int]
     pages: Sequence[str]
     tightness: str | None = None
     mostly: str | None = None
@@ -139,9 +142,20 @@ class Plan:
         return [*self.index_pages, *self.confirm_pages, *(name for group in self.groups for name in group.pages)]
 
 
-def plan_pages(rows: Sequence[FaceRow], page_size: int, *, cards: int | None = None, questions: int = 0) -> Plan:
-    """Return which face stands on which page: `page_size` faces to a page, or `cards` people, clusters or questions."""
+def plan_pages(
+    rows: Sequence[FaceRow],
+    page_size: int,
+    *,
+    cards: int | None = None,
+    questions: int = 0,
+    moments: Mapping[int, int] | None = None,
+) -> Plan:
+    """Return which face stands on which page: `page_size` faces to a page, or `cards` people, clusters or questions.
+
+    Faces of equal numbers in `moments`, by face, are of one moment.
+    """
     cards = cards or page_size
+    moments = moments or {}
     by_person: dict[str, list[FaceRow]] = defaultdict(list)
     by_cluster: dict[int, list[FaceRow]] = defaultdict(list)
     whole_clusters: dict[int, list[FaceRow]] = defaultdict(list)
@@ -156,14 +170,16 @@ def plan_pages(rows: Sequence[FaceRow], page_size: int, *, cards: int | None = N
         else:
             noise.append(row)
     people = [
-        Group(name, None, *_outliers_last(by_person[name]), _names(person_stem(name), len(by_person[name]), page_size))
+        Group(
+            name, None, *_in_order(by_person[name], moments), _names(person_stem(name), len(by_person[name]), page_size)
+        )
         for name in sorted(by_person, key=lambda name: (letters(name), name))
     ]
     clusters = [
         Group(
             None,
             number,
-            *_outliers_last(faces),
+            *_in_order(faces, moments),
             _names(f"cluster-{number}", len(faces), page_size),
             tightness=_tightness(whole_clusters[number]),
             mostly=_mostly(whole_clusters[number]),
@@ -174,7 +190,7 @@ def plan_pages(rows: Sequence[FaceRow], page_size: int, *, cards: int | None = N
     return Plan(
         people,
         clusters,
-        Group(None, None, noise, frozenset(), noise_pages) if noise else None,
+        Group(None, None, noise, frozenset(), frozenset(), noise_pages) if noise else None,
         _names("index", len(people) + len(clusters), cards),
         _names("confirm", questions, cards) if questions else [],
         page_size,
@@ -184,6 +200,23 @@ def plan_pages(rows: Sequence[FaceRow], page_size: int, *, cards: int | None = N
 
 def _by_time(row: FaceRow) -> tuple[bool, str, str, float, int]:
     return row.facts.captured_at is None, row.facts.captured_at or "", row.path, row.time or 0.0, row.face
+
+
+def _in_order(rows: list[FaceRow], moments: Mapping[int, int]) -> tuple[list[FaceRow], frozenset[int], frozenset[int]]:
+    """Return the rows, those for which another one of the moment stands behind the others, then the outliers; and both.
+
+    The best face stands for a moment.
+    """
+    rows, far = _outliers_last(rows)
+    best: dict[int, FaceRow] = {}
+    for row in rows:
+        if row.face in moments and row.face not in far:
+            now = best.setdefault(moments[row.face], row)
+            if (-row.quality.overall, row.face) < (-now.quality.overall, now.face):
+                best[moments[row.face]] = row
+    standing = {row.face for row in best.values()}
+    again = frozenset(row.face for row in rows if row.face in moments and row.face not in far | standing)
+    return sorted(rows, key=lambda row: (row.face in far, row.face in again)), far, again
 
 
 def _outliers_last(rows: list[FaceRow]) -> tuple[list[FaceRow], frozenset[int]]:

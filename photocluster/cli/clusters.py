@@ -156,20 +156,28 @@ def _show_changes(changes: Sequence[ClusterChange]) -> None:
 def show(ctx: click.Context, target: str, *, as_json: bool) -> None:
     """List the faces of a cluster (12), of a person ("Madonna"), or one face (f345).
 
+    Faces with the same number under "moment" are one face of one moment (a burst, near-duplicates, a track of a video):
+    they count once as evidence.
+
     \b
     Example: photocluster show 12
     """  # noqa: D301
+    import numpy as np
+
+    from photocluster.pipeline.copies import moments_of
     from photocluster.pipeline.targets import resolve
 
     with open_library(ctx) as library:
         rows = resolve(library, target, persons=True).faces
+        moments = _numbered(moments_of(library, np.array([row.face for row in rows], dtype=np.int64)).tolist())
         person = None if target.isdecimal() else library.names.person_id(target)
         waiting = 0 if person is None else library.regions.count().get(person, 0)
     if as_json:
-        write_json([_face_facts(row) for row in rows])
+        write_json([{**_face_facts(row), "moment": moment} for row, moment in zip(rows, moments, strict=True)])
         return
+    shared = any(moments)
     columns = [("face", "left"), ("person", "left"), ("said by", "left"), ("distance", "right"), ("cluster", "right")]
-    columns += [("quality", "right"), ("taken", "left"), ("photo", "left")]
+    columns += [("quality", "right"), ("taken", "left"), *([("moment", "right")] if shared else []), ("photo", "left")]
     show_table(
         columns,
         [
@@ -181,13 +189,23 @@ def show(ctx: click.Context, target: str, *, as_json: bool) -> None:
                 row.cluster,
                 f"{row.quality.overall:.2f}",
                 row.facts.captured_at,
+                *([moment] if shared else []),
                 printable(row.path) + moment_text(row.time) + (" (missing)" if row.missing else ""),
             )
-            for row in rows
+            for row, moment in zip(rows, moments, strict=True)
         ],
     )
+    if shared:
+        together = max(moment or 0 for moment in moments)
+        note(f"{count(len(rows), 'face')} of {count(together + moments.count(None), 'moment')}")
     if waiting:
         note(f'{count(waiting, "imported name")} without a face; see: photocluster regions "{target}"')
+
+
+def _numbered(moments: Sequence[int]) -> list[int | None]:
+    """Return numbers from 1 on for moments that several faces share, None for the others (-1)."""
+    place = {moment: number for number, moment in enumerate(dict.fromkeys(m for m in moments if m >= 0), start=1)}
+    return [place.get(moment) for moment in moments]
 
 
 def _face_facts(row: Any) -> dict[str, object]:

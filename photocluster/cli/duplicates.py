@@ -34,8 +34,8 @@ def duplicates(ctx: click.Context, paths: tuple[str, ...], *, kinds: tuple[str, 
     """List photos that are there more than once, the best file of each first. No file is touched.
 
     Copies have the same content. Near-duplicates look alike: resized, recompressed, recoloured, slightly cut. A burst
-    is what one camera took within seconds. A RAW and its picture, both files of a Live Photo, and an edited copy beside
-    its original are one moment, which the first file stands for.
+    is what one camera took within seconds, or says it took in one go. A RAW and its picture, both files of a Live
+    Photo, and an edited copy beside its original are one moment, which the first file stands for.
 
     With PATHs, only groups with a file there are listed.
 

@@ -33,12 +33,16 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     \b
     Example: photocluster status
     """  # noqa: D301
+    from photocluster.pipeline.duplicates import DuplicateKind, duplicates
+
     with open_library(ctx) as library:
         found = library.status()
+        bursts = duplicates(library, kinds=[DuplicateKind.BURST])
         failed, missing = library.photos.failed(), library.photos.missing()
         waiting = sum(library.regions.count().values())
+    in_bursts = sum(len(burst.files) for burst in bursts)
     if as_json:
-        figures = {**_figures(found), "names_without_face": waiting}
+        figures = {**_figures(found), "names_without_face": waiting, "bursts": len(bursts), "burst_photos": in_bursts}
         write_json({"library": library_folder(ctx), **figures, "failed": failed, "missing": missing})
         return
     named = (
@@ -49,6 +53,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         ("photos", f"{found.photos:,} ({found.photos_without_faces:,} without faces) in {count(found.files, 'file')}"),
         ("faces", f"{found.faces:,}, {found.clustered_faces:,} of them in {count(found.clusters, 'cluster')}"),
         ("companions", f"{count(found.companion_files, 'file')} beside photos: RAWs, clips, edited copies"),
+        ("bursts", f"{len(bursts):,} with {count(in_bursts, 'photo')}, each burst one moment"),
         ("pending", _pending(found)),
         ("ignored faces", f"{found.ignored_faces:,}"),
         ("people", f"{found.persons:,}"),

@@ -1,9 +1,9 @@
 """Near-duplicate photos, and the faces that are the same face of the same moment in them: one piece of evidence.
 
 Two photos are near-duplicates when few bits of their perceptual hashes differ and nothing speaks against it: another
-shape, another time, other faces. How few, the figures at the constants say (examples/measure_near_duplicates.py, on 105
-real photos, each changed in twelve ways, and on the 2.5 million pairs of 2,228 different photos, most of them news
-portraits cut out alike).
+shape, another time, other faces; or when they are next to each other in a burst, as the camera says. How few, the
+figures at the constants say (examples/measure_near_duplicates.py, on 105 real photos, each changed in twelve ways, and
+on the 2.5 million pairs of 2,228 different photos, most of them news portraits cut out alike).
 """
 
 from __future__ import annotations
@@ -44,6 +44,15 @@ they are: passport photos, a studio, a view from a window."""
 BURST_NEXT = 8
 """Photos taken next after each that it is compared with, whatever their hashes: enough to hold a burst together."""
 
+BURST_LASTS = 60.0
+"""Seconds between two photos that are next to each other in a burst, as the camera or their names say: of a burst of
+many often a few are kept."""
+
+BURST_PLACE = 0.25
+"""Distance of the centres of two boxes, as a share of the picture's width and height, up to which the faces may be one
+in such a pair of photos: people move in a burst, that is what it is for. It says little by itself, as the faces must be
+very near, too (`calibration.FLOOR`), and each the nearest to the other."""
+
 SHAPE = 0.05
 """Relative difference of the ratios of width and height: cutting off 2.5 % at both ends of one side makes as much."""
 
@@ -62,27 +71,34 @@ class NearPhotos:
         (m, 2) int64: pairs of photo ids.
     bits
         (m,) int64: in how many bits their hashes differ.
+    bursts
+        (m,) bool: whether they are of one burst, as the camera or their names say.
     faces
         (k, 2) int64: pairs of face ids.
     """
 
     photos: IntArray
     bits: IntArray
+    bursts: NDArray[np.bool_]
     faces: IntArray
 
 
-def near_photos(library: Library, faces: Collection[int] | None = None) -> NearPhotos:
-    """Return the near-duplicates among the photos that stand for themselves, or among those that show some faces."""
+def near_photos(library: Library, faces: Collection[int] | None = None, *, bursts_only: bool = False) -> NearPhotos:
+    """Return the near-duplicates among the photos that stand for themselves, or among those that show some faces.
+
+    With `bursts_only`, only those that were taken one after the other: not a fifth of the work.
+    """
     looks, places = library.moments.looks(faces), library.moments.places(faces)
-    pairs, bits = _candidates(looks)
+    pairs, bits = _candidates(looks, bursts_only=bursts_only)
     photos = looks.photos[pairs]
     sure = bits <= SURE_BITS
-    same, shown = _same_faces(library.embeddings(), places, photos, sure)
+    burst = _of_one_burst(looks, pairs)
+    same, shown = _same_faces(library.embeddings(), places, photos, sure, burst)
     alike = np.zeros(len(pairs), dtype=bool)
     alike[same[:, 0]] = True
     timed = np.isfinite(looks.seconds[pairs]).all(axis=1)
-    near = alike | (sure & (shown == 0).any(axis=1)) | (timed & (sure | (shown == 0).all(axis=1)))
-    return NearPhotos(photos[near], bits[near], same[near[same[:, 0]], 1:])
+    near = burst | alike | (sure & (shown == 0).any(axis=1)) | (timed & (sure | (shown == 0).all(axis=1)))
+    return NearPhotos(photos[near], bits[near], burst[near], same[near[same[:, 0]], 1:])
 
 
 def copies_of(library: Library, faces: IntArray) -> IntArray:
@@ -93,13 +109,22 @@ def copies_of(library: Library, faces: IntArray) -> IntArray:
     return _groups(near_photos(library, faces.tolist()).faces, faces)
 
 
+def moments_of(library: Library, faces: IntArray) -> IntArray:
+    """Return a number (n,) int64 for each of `faces` (n,): equal ones >= 0 are of one moment, as in `copies_of`.
+
+    Here also the faces of one track of a video are; -1 is a moment of its own.
+    """
+    near = near_photos(library, faces.tolist()).faces
+    return _groups(np.concatenate([near, _tracked(library, faces)]), faces)
+
+
 def without_copies(library: Library, said: Mapping[int, int]) -> dict[int, int]:
     """Return face -> person with one face of each person and moment, the best one: copies are no further evidence.
 
     Nor are the faces of one track of a video.
     """
     faces = np.array(list(said), dtype=np.int64)
-    number = _groups(np.concatenate([near_photos(library, list(said)).faces, _tracked(library, faces)]), faces)
+    number = moments_of(library, faces)
     (copied,) = np.nonzero(number >= 0)
     quality = library.moments.quality(faces[copied].tolist())
     best: dict[tuple[int, int], int] = {}
@@ -141,31 +166,45 @@ def components(pairs: IntArray, count: int) -> IntArray:
     return np.asarray(connected_components(joins, directed=False)[1], dtype=np.int64)
 
 
-def _candidates(looks: Looks) -> tuple[IntArray, IntArray]:
+def _candidates(looks: Looks, *, bursts_only: bool) -> tuple[IntArray, IntArray]:
     """Return the pairs (m, 2) of rows that hash, shape and time allow, and the bits (m,) in which they differ."""
     count = len(looks.photos)
-    found = [near_pairs(looks.hashes, min(LIKELY_BITS, MAX_RADIUS))]
+    found = [np.empty((0, 2), dtype=np.int64)]
+    if not bursts_only:
+        found.append(near_pairs(looks.hashes, min(LIKELY_BITS, MAX_RADIUS)))
     for step in range(1, BURST_NEXT + 1):  # the rows are in the order of time
         first = np.arange(max(count - step, 0))
         close = looks.seconds[first + step] - looks.seconds[first] <= BURST_SECONDS
         found.append(np.stack([first[close], first[close] + step], axis=1))
+    in_bursts = np.argsort(looks.bursts, kind="stable")  # within each in the order of time
+    for step in range(1, BURST_NEXT + 1):
+        found.append(np.sort(np.stack([in_bursts[:-step], in_bursts[step:]], axis=1), axis=1))
+        found[-1] = found[-1][_of_one_burst(looks, found[-1])]
     pairs = np.unique(np.concatenate(found), axis=0)
     bits = bits_apart(looks.hashes[pairs[:, 0]], looks.hashes[pairs[:, 1]])
     shape = np.log(looks.sizes[:, 0] / looks.sizes[:, 1])
     apart = np.abs(np.diff(looks.seconds[pairs], axis=1)[:, 0])
     fit = np.abs(np.diff(shape[pairs], axis=1)[:, 0]) <= SHAPE
     fit &= np.where(np.isnan(apart), bits <= LIKELY_BITS, (apart <= BURST_SECONDS) & (bits <= BURST_BITS))
+    fit |= _of_one_burst(looks, pairs)
     return pairs[fit], bits[fit]
 
 
+def _of_one_burst(looks: Looks, pairs: IntArray) -> NDArray[np.bool_]:
+    """Return whether the photos of pairs (m, 2) of rows are of one burst, as the camera or their names say."""
+    numbers = looks.bursts[pairs]
+    apart = np.abs(np.diff(looks.seconds[pairs], axis=1)[:, 0])
+    return np.asarray((numbers[:, 0] == numbers[:, 1]) & (numbers[:, 0] >= 0) & ~(apart > BURST_LASTS))
+
+
 def _same_faces(
-    embeddings: FloatArray, places: Places, pairs: IntArray, sure: NDArray[np.bool_]
+    embeddings: FloatArray, places: Places, pairs: IntArray, sure: NDArray[np.bool_], burst: NDArray[np.bool_]
 ) -> tuple[IntArray, IntArray]:
     """Return (pair, face, face) of the same faces in pairs of photos, and how many faces (m, 2) the photos show.
 
     Faces are the same if they are very near and in about the same place, or in the very same place and may be one
     person; in pairs (m,) that are `sure`, as far as one person's faces ever are from each other: a small copy has poor
-    faces.
+    faces. In pairs of one `burst` (m,) they may have moved.
     """
     start = np.searchsorted(places.photos, pairs)
     shown = np.searchsorted(places.photos, pairs, side="right") - start
@@ -182,7 +221,19 @@ def _same_faces(
     overlap, offset = _overlap(places.boxes[a], places.boxes[b])
     limit = np.where(sure[pair], VERIFICATION_THRESHOLD, FLOOR)
     same = (distance < SAME_FACE_DISTANCE) & (offset <= NEAR_PLACE) | (distance < limit) & (overlap > SAME_PLACE_IOU)
+    same |= burst[pair] & (distance < FLOOR) & (offset <= BURST_PLACE)
+    same &= ~burst[pair] | _nearest(pair, a, distance) & _nearest(pair, b, distance)
     return np.stack([pair[same], places.faces[a[same]], places.faces[b[same]]], axis=1), shown
+
+
+def _nearest(pair: IntArray, face: IntArray, distance: FloatArray) -> NDArray[np.bool_]:
+    """Return which of n combinations are the nearest one of their face (n,) in their pair (n,) of photos."""
+    nearest = np.zeros(len(pair), dtype=np.bool_)
+    order = np.lexsort((distance, face, pair))
+    first = np.ones(len(order), dtype=np.bool_)
+    first[1:] = (np.diff(pair[order]) != 0) | (np.diff(face[order]) != 0)
+    nearest[order[first]] = True
+    return nearest
 
 
 def _overlap(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -19,8 +19,9 @@ from photocluster.store.moments import Holding
 class DuplicateKind(StrEnum):
     """What the files of a group have in common.
 
-    ``COPY``: the content. ``NEAR``: the picture, in other sizes, compression or colours. ``BURST``: a camera, a folder,
-    and the time within two seconds. ``RAW``, ``LIVE``, ``EDITED``: the moment, which one of them shows for all.
+    ``COPY``: the content. ``NEAR``: the picture, in other sizes, compression or colours. ``BURST``: what the camera or
+    the names say of a burst; or a camera, a folder, and the time within two seconds. ``RAW``, ``LIVE``, ``EDITED``: the
+    moment, which one of them shows for all.
     """
 
     COPY = "copy"
@@ -80,7 +81,7 @@ def duplicates(
     if DuplicateKind.COPY in asked:
         groups += _copies(library)
     if asked & {DuplicateKind.NEAR, DuplicateKind.BURST}:
-        groups += _near(library)
+        groups += _near(library, bursts_only=DuplicateKind.NEAR not in asked)
     if asked & set(_BY_RANK.values()):
         groups += _moments(library)
     order = list(DuplicateKind)
@@ -102,10 +103,11 @@ def _copies(library: Library) -> Iterator[DuplicateGroup]:
             yield _group(DuplicateKind.COPY, group, lambda file: (file.mtime_ns, len(str(file.path))))
 
 
-def _near(library: Library) -> Iterator[DuplicateGroup]:
-    near = near_photos(library)
+def _near(library: Library, *, bursts_only: bool) -> Iterator[DuplicateGroup]:
+    near = near_photos(library, bursts_only=bursts_only)
     photos, rows = np.unique(near.photos, return_inverse=True)
     number = dict(zip(photos.tolist(), components(rows.reshape(-1, 2), len(photos)).tolist(), strict=True))
+    said = {number[photo] for photo in near.photos[near.bursts, 0].tolist()}
     moved = {number[photo] for photo in near.photos[near.bits > SURE_BITS, 0].tolist()}
     files: defaultdict[int, dict[int, Holding]] = defaultdict(dict)
     for file in library.moments.holding(photos.tolist()):
@@ -115,7 +117,7 @@ def _near(library: Library) -> Iterator[DuplicateGroup]:
         group = list(found.values())
         if len(group) < 2:
             continue
-        if _is_burst(group, moved=which in moved):
+        if which in said or _is_burst(group, moved=which in moved):
             yield _group(DuplicateKind.BURST, group, lambda file: (-file.quality, -file.bytes))
         else:
             yield _group(DuplicateKind.NEAR, group, lambda file: (-file.width * file.height, -file.bytes))

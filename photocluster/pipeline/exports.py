@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from photocluster.contact_sheet import SheetSummary, write_contact_sheet
 from photocluster.models import unit
+from photocluster.pipeline.copies import moments_of
 from photocluster.pipeline.showing import load_picture
 from photocluster.pipeline.suggesting import suggestions
 from photocluster.pipeline.targets import cluster_faces, person_id
@@ -98,12 +99,20 @@ def export_html(
         made_at=datetime.now(UTC).astimezone(),
         questions=questions,
         places=_places(library),
+        moments=_moments(library, rows),
         command="photocluster" + ("" if default_library else f" --library {shlex.quote(str(library.folder))}"),
         for_print=options.for_print,
         with_photos=options.with_photos,
         workers=workers,
         progress=progress,
     )
+
+
+def _moments(library: Library, rows: Sequence[FaceRow]) -> dict[int, int]:
+    """Return face -> number of its moment, where others are of the same."""
+    faces = np.array([row.face for row in rows], dtype=np.int64)
+    numbers = moments_of(library, faces)
+    return dict(zip(faces[numbers >= 0].tolist(), numbers[numbers >= 0].tolist(), strict=True))
 
 
 def _places(library: Library) -> dict[str, list[NamedPlace]]:

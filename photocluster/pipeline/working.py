@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from photocluster import photos, video
+from photocluster.bursts import burst_of
 from photocluster.errors import IncompletePhoto, PhotoError, PhotoTooLarge, UnreadableFile
 from photocluster.perceptual import perceptual_hash
 from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch
@@ -147,11 +148,22 @@ def _scanned_photo(file: FoundFile, analyser: Analyser, desk: Desk, watch: Stopw
     if desk.is_known(digest):
         return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, photo=digest)
     decoded = _decode(content, desk, whole=abs(time.time() - file.mtime_ns / 1e9) < SETTLED_SECONDS)
+    burst = burst_of(content, file.path.name)
     del content
     phash = perceptual_hash(decoded.rgb)
     watch.stop("decode")
     faces = analyser.faces(decoded, watch)
-    return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, digest, decoded.facts, faces, phash=phash)
+    return ScannedFile(
+        file.path,
+        file.size,
+        file.mtime_ns,
+        FileState.PHOTO,
+        digest,
+        decoded.facts,
+        faces,
+        phash=phash,
+        burst=burst,
+    )
 
 
 def _decode(content: bytes, desk: Desk, *, whole: bool) -> DecodedPhoto:

@@ -36,12 +36,16 @@ class Looks:
         (n, 2) int64 width and height of the upright photo in pixels.
     seconds
         (n,) float64 when they were taken, in seconds of the camera's own time; NaN where not known.
+    bursts
+        (n,) int64: equal numbers >= 0 for photos of one camera that are of one burst, by what it says or by their names
+        (see `bursts.burst_of`), -1 for all others.
     """
 
     photos: IntArray
     hashes: IntArray
     sizes: IntArray
     seconds: NDArray[np.float64]
+    bursts: IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,13 +156,17 @@ class Moments:
     def looks(self, faces: Collection[int] | None = None) -> Looks:
         """Return what the photos look like that stand for themselves and have a hash, or those that show some faces."""
         query = (
-            "SELECT id, phash, width, height, captured_at FROM photo "
+            "SELECT id, phash, width, height, captured_at, burst, camera FROM photo "
             f"WHERE {_OWN} AND {_SHOWING} ORDER BY captured_at IS NULL, captured_at, id"
         )
         found = self._database.execute(query, _listed(faces)).fetchall()
         numbers = np.array([row[:4] for row in found], dtype=np.int64).reshape(-1, 4)
         seconds = np.array([_seconds(row[4]) for row in found], dtype=np.float64)
-        return Looks(numbers[:, 0].copy(), numbers[:, 1].copy(), numbers[:, 2:], seconds)
+        number: dict[tuple[str, str], int] = {}
+        bursts = [-1 if row[5] is None else number.setdefault(row[5:], len(number)) for row in found]
+        return Looks(
+            numbers[:, 0].copy(), numbers[:, 1].copy(), numbers[:, 2:], seconds, np.array(bursts, dtype=np.int64)
+        )
 
     def places(self, faces: Collection[int] | None = None) -> Places:
         """Return where all faces of these photos lie."""

@@ -26,7 +26,8 @@ class ScannedFile:
     """What a scan found out about one file.
 
     `photo` is the content hash; `facts` and `faces` are None where the library knows that photo already. `error` says
-    why a file failed. `phash` is the perceptual hash, a signed integer of 64 bits. `shown_by` is another photo that
+    why a file failed. `phash` is the perceptual hash, a signed integer of 64 bits; `burst` what the
+    photos of a burst share (`bursts.burst_of`). `shown_by` is another photo that
     shows the file's moment, by hash: in state OTHER the file was not looked into for that; in state PHOTO it was, as
     that photo has no file any more.
     """
@@ -40,6 +41,7 @@ class ScannedFile:
     faces: Sequence[Face] | None = None
     error: str | None = None
     phash: int | None = None
+    burst: str | None = None
     shown_by: str | None = None
 
 
@@ -138,8 +140,8 @@ class Photos:
             raise StoreError(f"{scanned.path}: its photo left the library while it was being scanned; scan again")
         facts = scanned.facts
         cursor = self._database.execute(
-            "INSERT INTO photo (hash, width, height, orientation, format, captured_at, camera, duration, phash) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO photo (hash, width, height, orientation, format, captured_at, camera, duration, phash, "
+            "burst) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 scanned.photo,
                 facts.width,
@@ -150,6 +152,7 @@ class Photos:
                 facts.camera,
                 facts.duration,
                 scanned.phash,
+                scanned.burst,
             ),
         )
         photo = int(cursor.lastrowid or 0)

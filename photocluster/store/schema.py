@@ -13,7 +13,8 @@ folder ``.pictures``, which the modules `neighbours` and `pictures` describe):
       its faces then stand for nothing of their own any more, unless the user named one that the new photo does not
       show;
     - ``photo.duration``: seconds of a video, null for a still photo; ``photo.phash`` is the perceptual hash, 64 bits as
-      a signed integer, null where there is none; ``photo.shown_by``: another photo that shows the same moment and
+      a signed integer, null where there is none; ``photo.burst``: what the photos of one burst share, by the camera's
+      word or by their names (`bursts`); ``photo.shown_by``: another photo that shows the same moment and
       stands for both (the JPEG of a RAW, the still picture of a Live Photo): no face of this one counts;
     - ``file.state``: 'photo' (``photo`` says which), 'failed' (``error`` says why), 'other' (not a photo): a second
       scan reads none of them again while size and modification time stay; ``mtime_ns`` is -1 where the file could not
@@ -184,6 +185,7 @@ MIGRATIONS = (
     UPDATE file SET mtime_ns = -1 WHERE state != 'photo';
     ALTER TABLE photo ADD COLUMN duration REAL;
     ALTER TABLE photo ADD COLUMN phash INTEGER;
+    ALTER TABLE photo ADD COLUMN burst TEXT;
     ALTER TABLE photo ADD COLUMN shown_by INTEGER REFERENCES photo ON DELETE SET NULL;
     CREATE INDEX photo_shown_by ON photo (shown_by) WHERE shown_by IS NOT NULL;
     ALTER TABLE file ADD COLUMN shown_by INTEGER REFERENCES photo ON DELETE SET NULL;
