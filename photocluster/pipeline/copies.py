@@ -86,11 +86,12 @@ class NearPhotos:
 def near_photos(library: Library, faces: Collection[int] | None = None, *, bursts_only: bool = False) -> NearPhotos:
     """Return the near-duplicates among the photos that stand for themselves, or among those that show some faces.
 
-    With `bursts_only`, only those that were taken one after the other: not a fifth of the work.
+    With `bursts_only`, only those that were taken one after the other: less work.
     """
-    looks, places = library.moments.looks(faces), library.moments.places(faces)
+    looks = library.moments.looks(faces)
     pairs, bits = _candidates(looks, bursts_only=bursts_only)
     photos = looks.photos[pairs]
+    places = library.moments.places(np.unique(photos).tolist())
     sure = bits <= SURE_BITS
     burst = _of_one_burst(looks, pairs)
     same, shown = _same_faces(library.embeddings(), places, photos, sure, burst)
