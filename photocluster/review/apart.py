@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncGenerator
+
+_ERROR = re.compile(r"^[\w.]*[A-Z]\w*: ")
+"""What a traceback's last line has before the message."""
 
 LONGEST = 1 << 26
 """Bytes of a line: 100 questions about thousands of faces each."""
@@ -39,4 +43,4 @@ async def lines(module: str, *arguments: str) -> AsyncGenerator[bytes, None]:
             await process.wait()
         trouble = (await said).decode(errors="replace").strip().splitlines()
     if process.returncode:
-        raise RuntimeError(trouble[-1] if trouble else f"the process ended with {process.returncode}")
+        raise RuntimeError(_ERROR.sub("", trouble[-1]) if trouble else f"the process ended with {process.returncode}")

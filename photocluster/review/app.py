@@ -42,6 +42,9 @@ HEARTBEAT = 15.0
 PICTURE_SECONDS = 600
 """How long a browser keeps a picture: as long as one looks; what is forgotten shall not stay in its cache for days."""
 
+PLACEHOLDER = "no-picture.svg"
+"""Of the contact sheet: stands for what cannot be shown."""
+
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -142,8 +145,9 @@ class _Pages:
 
     def __init__(self, review: Review) -> None:
         self._review = review
-        folder = resources.files("photocluster.review") / "static"
-        self._files = {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _TYPES}
+        package = resources.files("photocluster")
+        files = [*(package / "review" / "static").iterdir(), package / "templates" / PLACEHOLDER]
+        self._files = {file.name: file.read_bytes() for file in files if _suffix(file.name) in _TYPES}
 
     async def shell(self, _: Request) -> Response:
         return self._file("index.html")

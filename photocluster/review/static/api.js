@@ -14,7 +14,9 @@ async function ask(path, options) {
   try {
     answer = await fetch(path, options);
   } catch {
-    throw new Failure(0, "photocluster review does not answer: was it ended? Nothing is lost; start it again");
+    throw new Failure(0, options.method === "POST"
+      ? "The server does not answer, and this was not stored. Start photocluster review again, and open its new address"
+      : "The server does not answer: was photocluster review ended? What you decided is stored");
   }
   const value = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : null;
   if (!answer.ok || value === null) throw new Failure(answer.status, value?.error ?? "This page is of a server that has ended. Open the new address");
@@ -81,9 +83,11 @@ export function onChange(callback) {
     first = false;
   };
   source.onerror = () => {
+    const closed = source.readyState === EventSource.CLOSED;
+    if (lost && !closed) return; // it tries again and again; once is enough
     lost = true;
-    warn(source.readyState === EventSource.CLOSED
+    warn(closed
       ? "This page is of a photocluster review that has ended. What you decided is stored. Open the new address"
-      : "photocluster review does not answer: was it ended? What you decided is stored");
+      : "The server does not answer: was photocluster review ended? What you decided is stored");
   };
 }

@@ -43,14 +43,17 @@ let told;
 export function say(words) {
   const place = document.getElementById("said");
   clearTimeout(told);
+  warn("");
   place.textContent = words;
-  document.getElementById("trouble").textContent = "";
   told = setTimeout(() => { place.textContent = ""; }, 3000 + 60 * words.length);
 }
 
+// Say what went wrong; it stays until something else is said, or it is closed.
 export function warn(words) {
   document.getElementById("said").textContent = "";
-  document.getElementById("trouble").textContent = words;
+  const place = document.getElementById("trouble");
+  if (!words) show(place);
+  else if (place.firstChild?.textContent !== words) show(place, h("span", {}, words), h("button", { type: "button", "aria-label": "Close", onclick: () => show(place) }, "×"));
 }
 
 // Ask before something large; resolves to whether the answer was yes.

@@ -1,36 +1,46 @@
 // Faces in a grid, of which several can be chosen: by click, shift and drag, or by the keyboard.
 
-import { count, day, h, name as named } from "./dom.js";
+import { sentence } from "./api.js";
+import { count, day, h, name as named, show } from "./dom.js";
 
 export const picture = (face, wide) => `/face/${face.face}/${wide}?v=${face.v}`;
 export const around = (face) => `/round/${face.face}/1600`; // its photo, or its frame of a video
-export const photo = (hash, side) => `/photo/${hash}/${side}`;
 
-export function faceImage(face, wide, props = {}) {
-  const words = [face.name ? `Face of ${face.name}` : "Face", face.file && `in ${face.file}`, day(face.date)];
-  const image = h("img", {
-    src: picture(face, wide), alt: words.filter(Boolean).join(", "), width: wide, height: wide, decoding: "async",
-    draggable: "false", ...props,
-  });
-  image.addEventListener("error", () => image.classList.add("broken"));
+// A picture that cannot be had gives way to one that says so; `told` is called with the reason.
+function orPlaceholder(image, told = null) {
+  image.addEventListener("error", async () => {
+    image.classList.add("broken");
+    const address = image.src;
+    image.src = "/static/no-picture.svg";
+    image.alt = `No picture: ${image.alt}`;
+    if (told) told(await fetch(address).then((answer) => answer.json()).then((value) => value.error, () => ""));
+  }, { once: true });
   return image;
 }
 
-// The photo with a frame round each of the faces. Its file is asked for when it is shown.
-export function photoFigure(face, boxes = [face]) {
-  const image = h("img", {
-    src: around(face), alt: `The photo ${face.file}`, width: face.width, height: face.height, decoding: "async",
-  });
-  image.addEventListener("error", () => image.classList.add("broken"));
-  const frames = boxes.map((one) => {
-    const frame = h("span", { class: "frame" });
-    place(frame, one.box);
-    return frame;
-  });
-  return h("div", { class: "framed" }, image, frames);
+export function faceImage(face, wide, props = {}) {
+  const words = [face.name ? `Face of ${face.name}` : "Face", face.file && `in ${face.file}`, day(face.date)];
+  return orPlaceholder(h("img", {
+    src: picture(face, wide), alt: words.filter(Boolean).join(", "), width: wide, height: wide, decoding: "async",
+    draggable: "false", ...props,
+  }));
 }
 
-export function place(element, [x0, y0, x1, y1]) {
+export const photoImage = (hash, alt) => orPlaceholder(h("img", { src: `/photo/${hash}/400`, alt, loading: "lazy", decoding: "async" }));
+
+// A face's photo, or its frame of a video, with a frame round each face of `frames`: [box, element].
+export function photoFigure(face, frames) {
+  const figure = h("div", { class: "framed" });
+  figure.style.setProperty("--wide", face.width);
+  figure.style.setProperty("--ratio", face.width / face.height);
+  const image = h("img", { src: around(face), alt: `The photo ${face.file}`, width: face.width, height: face.height, decoding: "async" });
+  orPlaceholder(image, (why) => figure.replaceWith(h("p", { class: "problem" }, "The photo cannot be shown. ", sentence(why || "Its file is not there"))));
+  for (const [box, frame] of frames) place(frame, box);
+  show(figure, image, frames.map(([, frame]) => frame));
+  return figure;
+}
+
+function place(element, [x0, y0, x1, y1]) {
   const limit = (value) => Math.min(1, Math.max(0, value));
   element.style.left = `${100 * limit(x0)}%`;
   element.style.top = `${100 * limit(y0)}%`;
@@ -195,10 +205,12 @@ export class FaceGrid {
   }
 }
 
-export const captionOf = (face) => h("span", { class: "caption" },
+export const moment = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
+export const captionOf = (face, ...more) => h("span", { class: "caption" },
   face.name ? named(face.name) : null,
   face.source === "propagated" ? h("span", { class: "tag" }, "guess") : null,
-  face.date ? h("span", { class: "meta" }, day(face.date)) : null);
+  face.date ? h("span", { class: "meta" }, day(face.date)) : null, more);
 
 // What can be done with the chosen faces: a bar that is there while some are.
 export function chosenBar(grid, actions) {

@@ -66,6 +66,19 @@ function round(number) {
   return Math.round(number / step) * step;
 }
 
+// Where one was on a page that one comes back to.
+history.scrollRestoration = "manual";
+const places = new Map();
+let visit = 0;
+window.addEventListener("scroll", () => places.set(visit, window.scrollY), { passive: true });
+
+function arrive() {
+  const before = history.state?.visit;
+  visit = before ?? Math.random();
+  if (before === undefined) history.replaceState({ visit }, "");
+  window.scrollTo(0, places.get(visit) ?? 0);
+}
+
 async function open() {
   const mine = turn += 1;
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
@@ -84,11 +97,11 @@ async function open() {
     page = made;
     show(main, place);
     document.title = `${made.title} – photocluster`;
-    window.scrollTo(0, 0);
+    arrive();
     if (mine > 1 && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
   } catch (failure) {
     if (mine !== turn) return;
-    show(main, h("h1", {}, "This cannot be shown"), h("p", {}, failure.message));
+    show(main, h("h1", {}, "This cannot be shown"), h("p", {}, sentence(failure.message)));
   }
 }
 

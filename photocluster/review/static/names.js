@@ -24,7 +24,7 @@ function matches(known, text) {
     .sort((a, b) => a[0] - b[0]).slice(0, MOST).map(([, each]) => each);
 }
 
-export function nameField({ label, action, onname, onleave = () => {}, value = "", key = null, placeholder = null }) {
+export function nameField({ label, action, onname, onleave = () => {}, value = "", key = null, placeholder = null, main = false }) {
   const id = `name-${number += 1}`;
   const list = h("ul", { id: `${id}-list`, role: "listbox", "aria-label": "Known people", hidden: true });
   const input = h("input", {
@@ -99,6 +99,6 @@ export function nameField({ label, action, onname, onleave = () => {}, value = "
   },
   h("label", { for: id }, label, key ? h("kbd", { "aria-hidden": "true" }, key) : null),
   h("div", { class: "combo" }, input, list),
-  h("button", { type: "submit" }, action));
+  h("button", { type: "submit", class: main ? "main" : null }, action));
   return { element: form, input };
 }

@@ -69,7 +69,7 @@ export async function peoplePage(main) {
     },
     h("a", { href: `#/person/${each.id}`, draggable: "false" },
       each.cover ? faceImage(each.cover, 224, { loading: "lazy", alt: "" }) : h("span", { class: "no-face" }, "no face yet"),
-      h("span", { class: "who" }, named(each.name)),
+      h("span", { class: "who", title: each.name }, named(each.name)),
       h("span", { class: "meta" }, count(each.faces, "face"), each.guesses ? `, ${count(each.guesses, "guess", "guesses")}` : "", each.hidden ? ", hidden" : "")),
     h("label", { class: "pick" }, box));
     return item;
@@ -111,7 +111,7 @@ export async function peoplePage(main) {
   }
 
   show(main, h("div", { class: "head" }, h("h1", {}, "People"), summary),
-    h("div", { class: "tools" }, h("label", { for: "filter" }, "Find"), filter,
+    h("div", { class: "tools line" }, h("label", { for: "filter" }, "Find"), filter,
       h("div", { class: "chips", role: "group", "aria-label": "Order" }, orders),
       h("p", { class: "meta" }, "Drag one onto another, or tick both, to make them one person.")),
     list, more, bar);

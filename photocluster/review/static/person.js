@@ -149,7 +149,7 @@ export async function clusterPage(main, [id]) {
   const summary = h("p", { class: "meta", role: "status" });
   const act = async (fields) => { if (await faces.act(fields)) await refresh(); };
   const whole = nameField({
-    label: "Who is this?", action: "Name them all", key: "Enter",
+    label: "Who is this?", action: "Name them all", key: "Enter", main: true,
     onname: async (name) => { if (await done({ do: "label", cluster: number, name })) { whole.input.blur(); await refresh(); } },
   });
   const part = nameField({ label: "These are", placeholder: "These are …", action: "Name", onname: (name) => act({ do: "split", cluster: number, name }) });
@@ -189,7 +189,7 @@ export async function clustersPage(main) {
     const text = JSON.stringify(answer);
     if (text === known) return;
     known = text;
-    summary.textContent = `${count(answer.total, "cluster")} with faces that have no name, those with most first`;
+    summary.textContent = answer.total ? `${count(answer.total, "cluster")} with faces that have no name, those with most first` : "Every cluster has a name, or nothing was clustered yet";
     more.hidden = answer.clusters.length >= answer.total || wanted >= PAGE;
     show(list, answer.clusters.map((each) => h("li", {},
       h("a", { href: `#/cluster/${each.number}` },

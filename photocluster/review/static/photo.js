@@ -2,7 +2,7 @@
 
 import { done, get, seen } from "./api.js";
 import { button, count, day, h, name as named, show, typing } from "./dom.js";
-import { FaceGrid, around, captionOf, chosenBar, place } from "./faces.js";
+import { FaceGrid, captionOf, chosenBar, moment, photoFigure } from "./faces.js";
 import { nameField } from "./names.js";
 
 export async function photoPage(main, [hash]) {
@@ -11,12 +11,13 @@ export async function photoPage(main, [hash]) {
   let hovered = null;
   let shownTime = null; // of a video one frame at a time is shown
   const head = h("div", { class: "head" });
-  const figure = h("div", { class: "framed large" });
+  const figure = h("div", { class: "large" });
   const grid = new FaceGrid({
     label: "Faces in this photo",
-    caption: (face) => [captionOf({ ...face, date: null }), face.time === null ? null : h("span", { class: "meta" }, `at ${face.time.toFixed(1)} s`),
+    caption: (face) => captionOf({ ...face, date: null },
       face.ignored ? h("span", { class: "tag" }, face.ignored === "not-a-face" ? "no face" : "left out") : null,
-      face.name || face.ignored ? null : h("span", { class: "meta" }, "no name")],
+      face.name || face.ignored ? null : h("span", { class: "meta" }, "no name"),
+      face.time === null ? null : h("span", { class: "meta" }, `at ${moment(face.time)}`)),
     onchange: (selection) => { bar.update(selection); frames(); },
     onlook: (face) => { hovered = face.face; if (face.time !== shownTime) drawFigure(face.time); frames(); },
     onopen: (face) => { location.hash = face.person ? `#/person/${face.person}` : face.cluster ? `#/cluster/${face.cluster}` : location.hash; },
@@ -62,18 +63,15 @@ export async function photoPage(main, [hash]) {
   function drawFigure(time) {
     shownTime = time;
     const shown = photo.faces.filter((face) => face.time === time);
-    const image = h("img", { src: around(shown[0]), alt: `The photo ${photo.path.split(/[\\/]/).at(-1)}`, width: photo.width, height: photo.height });
-    image.addEventListener("error", () => image.classList.add("broken"));
-    show(figure, image, shown.map((face) => {
+    show(figure, photoFigure(shown[0], shown.map((face) => {
       const frame = h("button", {
         type: "button", class: "frame", data: { face: face.face }, "aria-pressed": "false",
         "aria-label": face.name ?? (face.ignored ? "left out" : "no name"), onclick: () => grid.toggle(grid.faces.findIndex((one) => one.face === face.face)),
       }, h("span", { class: "label" }, face.name ? named(face.name) : "?"));
       frame.classList.toggle("ignored", face.ignored !== null);
       frame.classList.toggle("guess", face.source === "propagated");
-      place(frame, face.box);
-      return frame;
-    }));
+      return [face.box, frame];
+    })));
   }
 
   async function refresh() {
@@ -81,9 +79,9 @@ export async function photoPage(main, [hash]) {
     draw();
   }
 
-  show(main, head, h("div", { class: "photo" }, figure,
-    h("section", { class: "in-photo", "aria-label": "Faces" }, h("h2", {}, "In this photo"), grid.element)), bar.element);
   await refresh();
+  show(main, head, h("div", { class: "photo" }, figure,
+    h("section", { class: "in-photo", "aria-label": "Faces" }, h("h2", {}, photo.faces[0].time === null ? "In this photo" : "In this video"), grid.element)), bar.element);
   const keys = { x: () => act({ do: "ignore", kind: "not-a-face" }), i: () => act({ do: "ignore", kind: "stranger" }) };
   return {
     title: "Photo", refresh,

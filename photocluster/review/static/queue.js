@@ -2,7 +2,7 @@
 
 import { Failure, decide, done, get, seen, sentence } from "./api.js";
 import { button, count, h, name as named, say, show, typing, warn } from "./dom.js";
-import { FaceGrid, around, captionOf, photoFigure, picture } from "./faces.js";
+import { FaceGrid, around, captionOf, faceImage, moment, photoFigure, picture } from "./faces.js";
 import { nameField } from "./names.js";
 
 const AHEAD = 3; // questions whose pictures are fetched before they are shown
@@ -28,6 +28,7 @@ export async function queuePage(main, _args, onprogress) {
   let list = [];
   let current = null;
   let working = true;
+  let faces = 0;
   let grid = null;
   let field = null;
   const left = new Set(); // faces that the user took out of the question
@@ -155,16 +156,18 @@ export async function queuePage(main, _args, onprogress) {
   function look(face) {
     if (looked === face.photo + face.face) return;
     looked = face.photo + face.face;
-    show(beside, h("a", { href: `#/photo/${face.photo}`, "aria-label": `Open the photo ${face.file}` }, photoFigure(face)),
-      h("figcaption", { class: "meta" }, named(face.file)));
+    show(beside, h("a", { href: `#/photo/${face.photo}`, "aria-label": `Open the photo ${face.file}` }, photoFigure(face, [[face.box, h("span", { class: "frame" })]])),
+      h("figcaption", { class: "meta" }, named(face.file), face.time === null ? null : ` at ${moment(face.time)}`));
   }
 
   function draw() {
     if (!current) {
-      const through = working ? "Looking for questions …" : "Nothing to ask.";
-      show(main, h("h1", {}, through), working ? null : h("p", {},
+      if (working) show(main, h("h1", {}, "Looking for questions …"));
+      else if (!faces) show(main, h("h1", {}, "No faces yet"), h("p", {}, "Look for some with the command ", h("code", {}, "photocluster scan FOLDER"), ". This page shows them as soon as they are there."));
+      else show(main, h("h1", {}, "Nothing to ask"), h("p", {},
         "Every cluster has a name, was ruled out, or is too far from everybody. ",
-        h("a", { href: "#/clusters" }, "See the unnamed clusters"), " or ", h("a", { href: "#/people" }, "the people"), "."));
+        h("a", { href: "#/clusters" }, "See the unnamed clusters"), " or ", h("a", { href: "#/people" }, "the people"),
+        ". After new photos: ", h("code", {}, "photocluster cluster"), "."));
       return;
     }
     const question = current;
@@ -175,14 +178,14 @@ export async function queuePage(main, _args, onprogress) {
     });
     const chosen = h("p", { class: "meta chosen-words", role: "status" });
     field = nameField({
-      label: question.kind === "name" ? "Name" : "Somebody else?", action: "Give the name", key: "Enter",
+      label: question.kind === "name" ? "Name" : "Somebody else?", action: "Give the name", key: "Enter", main: question.kind === "name",
       onname: (name) => { field.input.blur(); give("yes", name); },
     });
     const own = h("section", { class: "side", "aria-label": "The faces in question" },
       grid.element, chosen);
     const others = question.others.length ? h("section", { class: "side others", "aria-label": question.kind === "pair" ? "The other cluster" : `Known faces of ${question.name}` },
       h("h2", {}, question.kind === "pair" ? `The other cluster, ${count(question.other_count, "face")}` : [named(question.name), ", as you know"]),
-      h("ul", { class: "faces" }, question.others.map((face) => h("li", {}, h("img", { src: picture(face, 480), alt: `Face in ${face.file}`, width: 480, height: 480, draggable: "false" }))))) : null;
+      h("ul", { class: "faces" }, question.others.map((face) => h("li", {}, faceImage(face, 480))))) : null;
     const yes = question.kind !== "name" ? button("Yes", "Y", () => give("yes"), { class: "main" }) : null;
     const no = question.kind !== "name" ? button("No", "N", () => give("no")) : null;
     show(main,
@@ -209,6 +212,7 @@ export async function queuePage(main, _args, onprogress) {
     const state = await get(`/api/queue?current=${current?.id ?? ""}`);
     onprogress(state);
     working = state.working && !state.trouble;
+    faces = state.progress?.faces ?? 0;
     if (state.trouble) warn(sentence(state.trouble));
     const shown = current ? keyOf(current) : null;
     list = state.questions.filter((question) => question.faces.length && keyOf(question) !== shown && !answered.has(keyOf(question)));

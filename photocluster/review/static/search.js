@@ -2,7 +2,7 @@
 
 import { get, knownNames, sentence } from "./api.js";
 import { count, day, h, name as named, show } from "./dom.js";
-import { photo as photoAddress } from "./faces.js";
+import { photoImage } from "./faces.js";
 
 const PAGE = 120;
 const PEOPLE = 12;
@@ -42,9 +42,7 @@ export async function searchPage(main, _args, _progress, query) {
     summary.textContent = count(answer.total, "photo");
     more.hidden = photos.length >= answer.total;
     show(list, photos.map((each) => {
-      const image = h("img", { src: photoAddress(each.photo, 400), alt: `${each.file}: ${each.persons.join(", ")}`, loading: "lazy", decoding: "async" });
-      image.addEventListener("error", () => image.classList.add("broken"));
-      return h("li", {}, h("a", { href: `#/photo/${each.photo}` }, image, h("span", { class: "meta" }, day(each.date) || named(each.file))));
+      return h("li", {}, h("a", { href: `#/photo/${each.photo}` }, photoImage(each.photo, `${each.file}: ${each.persons.join(", ")}`), h("span", { class: "meta" }, day(each.date) || named(each.file))));
     }));
   }
 
