@@ -221,7 +221,7 @@ def changed_since(file: PhotoFile) -> str | None:
     return "has changed since the last scan; scan it, then export again"
 
 
-def sidecars_to_write(path: Path) -> list[Path]:
+def sidecars_to_write(path: Path, siblings: Siblings | None = None) -> list[Path]:
     """Return where the names of a photo go: the sidecars that are there, or else a new `photo.jpg.xmp`.
 
     A `photo.xmp` counts where no other photo or video has that stem; with two, it belongs to the one or the other.
@@ -229,7 +229,7 @@ def sidecars_to_write(path: Path) -> list[Path]:
     full = [path.with_name(f"{path.name}{suffix}") for suffix in (".xmp", ".XMP")]
     short = [path.with_suffix(suffix) for suffix in (".xmp", ".XMP")]
     there = [next((place for place in places if place.exists() and place != path), None) for places in (full, short)]
-    if there[1] is None or _shares_stem(path):
+    if there[1] is None or (siblings or Siblings()).share_stem(path):
         return [there[0] or full[0]]
     return [place for place in there if place is not None]
 
@@ -242,15 +242,21 @@ def read_only(path: Path) -> bool:
         return False
 
 
-def _shares_stem(path: Path) -> bool:
-    stem = path.stem.casefold()
-    with suppress(OSError), os.scandir(path.parent) as entries:
-        return any(
-            entry.name != path.name and Path(entry.name).stem.casefold() == stem
-            for entry in entries
-            if Path(entry.name).suffix.lower() not in BESIDE
-        )
-    return False
+class Siblings:
+    """The photos and videos of one folder at a time, by their stems: folders hold thousands, and files come by path."""
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+        self._names: dict[str, set[str]] = {}
+
+    def share_stem(self, path: Path) -> bool:
+        """Whether another photo or video has a file's name but for the suffix."""
+        if path.parent != self._folder:
+            self._folder, self._names = path.parent, {}
+            with suppress(OSError), os.scandir(path.parent) as entries:
+                for name in (entry.name for entry in entries if Path(entry.name).suffix.lower() not in BESIDE):
+                    self._names.setdefault(Path(name).stem.casefold(), set()).add(name)
+        return bool(self._names.get(path.stem.casefold(), set()) - {path.name})
 
 
 def said_in_the_photo(library: Library, task: Task) -> Beside:
@@ -278,6 +284,7 @@ class Known:
     def __init__(self, library: Library) -> None:
         self._library = library
         self.entries = library.exchange.written()
+        self.siblings = Siblings()
         self._by_photo: dict[str, list[Path]] = {}
         for path, entry in self.entries.items():
             if entry["photo"]:
@@ -318,7 +325,7 @@ class Batch:
         if reason is not None:
             self._report.skipped.append((task.file.path, reason))
             return
-        for path in sidecars_to_write(task.file.path) if sidecars is None else sidecars:
+        for path in sidecars_to_write(task.file.path, self._known.siblings) if sidecars is None else sidecars:
             try:
                 before = path.read_bytes() if path.exists() else b""
                 if before and _mark(before, task) == (self._known.at(path, task.file.sha256) or {}).get("mark"):
