@@ -77,24 +77,17 @@ def renumber(keys: IntArray, shift: int, target: IntArray) -> bool:
 
 
 def rename(
-    pairs: IntArray,
-    score: ScoreArray,
-    target: IntArray,
-    changed: BoolArray,
-    shift: int,
-    kept: IntArray,
-    held: ScoreArray,
-    keys: IntArray,
+    pairs: IntArray, score: ScoreArray, target: IntArray, changed: BoolArray, shift: int, keys: IntArray
 ) -> tuple[int, int]:
     """Part pairs (k, 2) into those of groups that have not changed and what the others turn into.
 
-    Returns how many of the former are in `kept` and `held` (their scores), and how many of the latter in `keys`.
+    The former move to the front, with their scores; the latter go to `keys` as numbers. Returns how many of each.
     """
     count, other = 0, 0
     for r in range(len(pairs)):
         left, right = pairs[r, 0], pairs[r, 1]
         if not (changed[left] or changed[right]):
-            kept[count, 0], kept[count, 1], held[count] = left, right, score[r]
+            pairs[count, 0], pairs[count, 1], score[count] = left, right, score[r]
             count += 1
             continue
         left, right = target[left], target[right]

@@ -179,8 +179,7 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
     score = affinity(groups, pairs)
     groups.forget()
     free = groups.may_join(pairs)  # what is forbidden stays so
-    if not free.all():
-        pairs, score = rows_where(pairs, free), score[free]
+    pairs, score = rows_where(pairs, free), score[free]
     while len(pairs):
         # A pair that falls short matters only where one of the two may still change.
         passing = np.zeros(n, dtype=bool)
@@ -208,14 +207,15 @@ def renamed(
 ) -> tuple[IntArray, ScoreArray, IntArray]:
     """Return the pairs (k, 2) of groups that have not changed, with their score, and those that the others turn into.
 
-    `target` (n,) is what each group is part of now, `changed` (n,) whether it or that group is another than before.
+    `target` (n,) is what each group is part of now, `changed` (n,) whether it or that group is another than before. The
+    arrays `pairs` and `score` are overwritten, to spare memory.
     """
     if len(pairs) > SMALL:
-        kept, held, keys = np.empty_like(pairs), np.empty_like(score), np.empty(len(pairs), dtype=np.int64)
-        count, other = compiled(_joining.rename)(pairs, score, target, changed, SHIFT, kept, held, keys)
+        keys = np.empty(len(pairs), dtype=np.int64)
+        count, other = compiled(_joining.rename)(pairs, score, target, changed, SHIFT, keys)
         keys = keys[:other]
         keys.sort()
-        return kept[:count], held[:count], pairs_of(keys)
+        return pairs[:count], score[:count], pairs_of(keys)
     touched = changed[pairs[:, 0]] | changed[pairs[:, 1]]
     return pairs[~touched], score[~touched], unique_pairs(target[pairs[touched]])
 
