@@ -20,13 +20,14 @@ from PIL import Image
 from photocluster import photos
 from photocluster.errors import MissingDependency, UsageError
 from photocluster.metadata import read_regions
-from photocluster.pipeline import embedding, sidecars
+from photocluster.pipeline import embedding, places, sidecars
 from photocluster.pipeline.embedding import BACKUP, EmbedOptions, export_embedded
 from photocluster.pipeline.history import undo
 from photocluster.pipeline.ignoring import ignore, mirror
 from photocluster.pipeline.naming import label, unlabel
 from photocluster.pipeline.persons import PersonFacts, change_person
-from photocluster.pipeline.sidecars import ExportReport, export_xmp, sidecars_to_write
+from photocluster.pipeline.places import sidecars_to_write
+from photocluster.pipeline.sidecars import ExportReport, export_xmp
 from photocluster.records import Box, DecodedPhoto, PhotoFacts
 from photocluster.regions import in_fractions
 from photocluster.store import FileState, Library, ScannedFile, region_row
@@ -130,7 +131,7 @@ def test_a_sidecar_is_written_beside_the_photo_and_once(library, photo):
     again = export_xmp(library)
     assert (said(again), again.unchanged, again.skipped) == ([], 1, [])
     assert (sidecar.stat().st_mtime_ns, sidecar.read_bytes()) == (status.st_mtime_ns, content)
-    assert status.st_mode & 0o777 == 0o666 & ~sidecars._umask()
+    assert status.st_mode & 0o777 == 0o666 & ~places._umask()
     assert sorted(path.name for path in photo.parent.iterdir()) == ["a.jpg", "a.jpg.xmp"]
 
 
@@ -414,7 +415,7 @@ def test_what_is_read_only_is_left_alone(library, photo):
     label(library, ["f1"], "Cid")
     for dry_run in (True, False):
         report = export_xmp(library, dry_run=dry_run)
-        assert (report.skipped, report.changes) == ([(sidecar, sidecars.READ_ONLY)], [])
+        assert (report.skipped, report.changes) == ([(sidecar, places.READ_ONLY)], [])
     assert sidecar.read_bytes() == content
     sidecar.chmod(0o644)
     assert said(export_xmp(library)) == [("a.jpg.xmp", "updated")]
@@ -425,7 +426,7 @@ def test_what_is_read_only_is_left_alone(library, photo):
 def test_a_photo_that_is_read_only_is_left_alone(library, photo):
     photo.chmod(0o444)
     before = contents(photo.parent)
-    assert export_embedded(library, options=EmbedOptions()).skipped == [(photo, sidecars.READ_ONLY)]
+    assert export_embedded(library, options=EmbedOptions()).skipped == [(photo, places.READ_ONLY)]
     assert contents(photo.parent) == before
 
 

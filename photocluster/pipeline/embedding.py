@@ -22,23 +22,9 @@ from photocluster import embedded, rdf, video, xmp_parts
 from photocluster.errors import PhotoError, StoreError
 from photocluster.exiftool import LONGEST_KEYWORD, EmbeddingFailed, ExifTool
 from photocluster.metadata import sidecars_of
-from photocluster.pipeline.sidecars import (
-    READ_ONLY,
-    Batch,
-    Change,
-    ExportReport,
-    Known,
-    Task,
-    changed_since,
-    difference,
-    entry_of,
-    memory_of,
-    part_beside,
-    read_only,
-    sync_folder,
-    tasks,
-    together,
-)
+from photocluster.pipeline.places import READ_ONLY, changed_since, part_beside, read_only, sync_folder
+from photocluster.pipeline.sidecars import Batch, Change, ExportReport, Task, difference, tasks
+from photocluster.pipeline.written import Known, entry_of, memory_of, together
 from photocluster.store import Library, PhotoFile, name_key
 from photocluster.xmp_merge import Beside, Memory, Merged, merge
 

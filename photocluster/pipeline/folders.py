@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 
 from photocluster import video
 from photocluster.errors import PhotoError, UsageError
-from photocluster.pipeline.sidecars import changed_since, put
+from photocluster.pipeline.places import changed_since, put
 from photocluster.records import Source
 from photocluster.store import Library, PhotoFile, name_key
 

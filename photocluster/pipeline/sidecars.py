@@ -1,21 +1,4 @@
-"""Give the names back: into XMP sidecars beside the photos, where other programs read them.
-
-What was written is kept in the table `written`, one row per file, as JSON::
-
-    {
-      "photo": "ab12...",                     hash of the photo
-      "media": "/photos/a.jpg",               the file that the names are of
-      "regions": [["MWG", "Ann", [0.2, 0.3, 0.3, 0.4], false], ...],   see `xmp_regions.Written`
-      "keywords": {"dc:subject": ["Ann"], ...},
-      "made": ["dc:subject", ...],
-      "whole": true,                          photocluster made the file
-      "former": ["cd34..."],                  hashes that the photo had before names were written into its file
-      "mark": "ef56..."                       of the file's bytes and of who was to be named: both as they were, nothing
-    }                                         is to be done
-
-It is written before the file is (old and new entries together) and once more after it: should the process be killed
-between, what is ours is still known to be ours.
-"""
+"""Give the names back: into XMP sidecars beside the photos, where other programs read them."""
 
 from __future__ import annotations
 
@@ -23,9 +6,7 @@ import difflib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,20 +14,16 @@ from typing import Any
 from photocluster import embedded, rdf, video
 from photocluster.errors import PhotoError, UsageError
 from photocluster.metadata import read_own
-from photocluster.records import Box, Source
+from photocluster.pipeline.places import READ_ONLY, changed_since, put, read_only, sidecars_to_write
+from photocluster.pipeline.written import Known, entry_of, memory_of, together
+from photocluster.records import Source
 from photocluster.regions import Frame, alike, frame_of, in_fractions
 from photocluster.store import Library, NamedFace, PhotoFile, name_key
 from photocluster.xmp_merge import NOTHING, Beside, Memory, Merged, merge
-from photocluster.xmp_regions import Named, Written
+from photocluster.xmp_regions import Named
 
 BATCH = 200
 """Files per transaction."""
-
-BESIDE = frozenset((".xmp", ".json", ".aae", ".pp3", ".dop", ".thm", ".txt", ".xml", ".ini", ".cos", ".nks", ".on1"))
-"""Suffixes of files that are no media, but belong to one of the same name: sidecars of other programs."""
-
-
-READ_ONLY = "is read-only, and was left as it is; give yourself the right to write to it first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,59 +183,6 @@ def _frame(file: PhotoFile) -> Frame:
     return frame_of(file.facts, coded)
 
 
-def changed_since(file: PhotoFile) -> str | None:
-    """Return why the names must not be written, or None: the file is another than the scan saw."""
-    try:
-        status = file.path.stat()
-        if (status.st_size, status.st_mtime_ns) == (file.size, file.mtime_ns):
-            return None
-        if file.sha256 and status.st_size == file.size and video.content_hash(file.path) == file.sha256:
-            return None
-    except PhotoError as error:
-        return str(error).removeprefix(f"{file.path} ")
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
-    return "has changed since the last scan; scan it, then export again"
-
-
-def sidecars_to_write(path: Path, siblings: Siblings | None = None) -> list[Path]:
-    """Return where the names of a photo go: the sidecars that are there, or else a new `photo.jpg.xmp`.
-
-    A `photo.xmp` counts where no other photo or video has that stem; with two, it belongs to the one or the other.
-    """
-    full = [path.with_name(f"{path.name}{suffix}") for suffix in (".xmp", ".XMP")]
-    short = [path.with_suffix(suffix) for suffix in (".xmp", ".XMP")]
-    there = [next((place for place in places if place.exists() and place != path), None) for places in (full, short)]
-    if there[1] is None or (siblings or Siblings()).share_stem(path):
-        return [there[0] or full[0]]
-    return [place for place in there if place is not None]
-
-
-def read_only(path: Path) -> bool:
-    """Whether its owner protected a file: nobody has the right to write to it, though its folder would let us."""
-    try:
-        return not path.stat().st_mode & 0o222
-    except OSError:
-        return False
-
-
-class Siblings:
-    """The photos and videos of one folder at a time, by their stems: folders hold thousands, and files come by path."""
-
-    def __init__(self) -> None:
-        self._folder: Path | None = None
-        self._names: dict[str, set[str]] = {}
-
-    def share_stem(self, path: Path) -> bool:
-        """Whether another photo or video has a file's name but for the suffix."""
-        if path.parent != self._folder:
-            self._folder, self._names = path.parent, {}
-            with suppress(OSError), os.scandir(path.parent) as entries:
-                for name in (entry.name for entry in entries if Path(entry.name).suffix.lower() not in BESIDE):
-                    self._names.setdefault(Path(name).stem.casefold(), set()).add(name)
-        return bool(self._names.get(path.stem.casefold(), set()) - {path.name})
-
-
 def said_in_the_photo(library: Library, task: Task) -> Beside:
     """Return what the photo's own metadata say, and a sidecar would hide from programs that read one place only.
 
@@ -276,37 +200,6 @@ def said_in_the_photo(library: Library, task: Task) -> Beside:
         tuple(person for person in own.persons if name_key(person) not in known),
         tuple(Named(face.name, face.box) for face in own.faces() if name_key(face.name) not in known),
     )
-
-
-class Known:
-    """What was written so far, by file, and by photo for those that moved."""
-
-    def __init__(self, library: Library) -> None:
-        self._library = library
-        self.entries = library.exchange.written()
-        self.siblings = Siblings()
-        self._by_photo: dict[str, list[Path]] = {}
-        for path, entry in self.entries.items():
-            if entry["photo"]:
-                self._by_photo.setdefault(entry["photo"], []).append(path)
-
-    def at(self, path: Path, sha256: str) -> dict[str, Any] | None:
-        """Return what is ours in a file; one that came along with a moved photo is known by the photo."""
-        entry = self.entries.get(path)
-        if entry is None and path.exists():
-            moved = (other for other in self._by_photo.get(sha256, ()) if not other.exists())
-            entry = next((self.entries[other] for other in moved if other.suffix == path.suffix), None)
-        return entry
-
-    def keep(self, entries: Mapping[Path, dict[str, Any] | None]) -> None:
-        """Keep what is ours in some files now."""
-        new = {path: entry for path, entry in entries.items() if entry != self.entries.get(path)}
-        self._library.exchange.keep_written(new)
-        for path, entry in new.items():
-            if entry is None:
-                self.entries.pop(path, None)
-            else:
-                self.entries[path] = entry
 
 
 class Batch:
@@ -392,39 +285,6 @@ def _marked(task: Task, merged: Merged) -> dict[str, Any] | None:
     return {**entry, "mark": _mark(merged.content, task)}
 
 
-def together(old: Memory, new: Memory) -> Memory:
-    """Return what may be ours while a file is being written."""
-    lists = {*old.keywords, *new.keywords}
-    keywords = {key: tuple(dict.fromkeys((*old.keywords.get(key, ()), *new.keywords.get(key, ())))) for key in lists}
-    made = tuple(sorted({*old.made, *new.made}))
-    return Memory((*old.regions, *new.regions), keywords, made, old.whole or new.whole)
-
-
-def entry_of(file: PhotoFile, memory: Memory, former: Sequence[str] = ()) -> dict[str, Any] | None:
-    """Return the JSON object of the table `written`; None where nothing is ours."""
-    if not memory and not former:
-        return None
-    return {
-        "photo": file.sha256,
-        "media": os.fsdecode(file.path),
-        "regions": [
-            [r.form, r.name, [round(v, 6) for v in (r.box.x0, r.box.y0, r.box.x1, r.box.y1)], r.given]
-            for r in memory.regions
-        ],
-        "keywords": {key: list(entries) for key, entries in sorted(memory.keywords.items())},
-        "made": list(memory.made),
-        "whole": memory.whole,
-        "former": list(former),
-    }
-
-
-def memory_of(entry: Mapping[str, Any]) -> Memory:
-    """Return what `entry_of` made a JSON object of."""
-    regions = tuple(Written(form, name, Box(*box), given=given) for form, name, box, given in entry["regions"])
-    keywords = {key: tuple(entries) for key, entries in entry["keywords"].items()}
-    return Memory(regions, keywords, tuple(entry["made"]), entry["whole"])
-
-
 def _kind(before: bytes, after: bytes | None) -> str:
     return "removed" if after is None else "updated" if before else "made"
 
@@ -442,59 +302,3 @@ def difference(path: Path, before: bytes, after: bytes) -> str:
         n=2,
     )
     return "\n".join(lines)
-
-
-def put(path: Path, content: bytes | None) -> None:
-    """Write a file whole or not at all, with the mode that it had; None removes it. Links are followed.
-
-    Raises
-    ------
-    OSError
-        The file is as it was.
-    """
-    place = Path(os.path.realpath(path))
-    if content is None:
-        place.unlink()
-        return
-    part = part_beside(place)
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(place.stat().st_mode & 0o7777 if place.exists() else 0o666 & ~_umask())
-        part.replace(place)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(place.parent)
-
-
-def part_beside(place: Path, suffix: str = "") -> Path:
-    """Return a new, empty, hidden file beside another; its name is short, for that of the other may be of full length.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to.
-    """
-    handle, name = tempfile.mkstemp(prefix=".photocluster-", suffix=f".part{suffix}", dir=place.parent)
-    os.close(handle)
-    return Path(name)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names of a folder's files reach the disk, where the system can do that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _umask() -> int:
-    """Return the mask of new files' modes, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -110,7 +110,7 @@ class Exchange:
             yield PhotoFile(Path(os.fsdecode(path)), size, mtime_ns, photo, digest, PhotoFacts(*values), shown_by)
 
     def written(self) -> dict[Path, dict[str, Any]]:
-        """Return path -> what was last written there, as `pipeline.sidecars` says."""
+        """Return path -> what was last written there, as `pipeline.written` says."""
         return {
             Path(os.fsdecode(path)): json.loads(content)
             for path, content in self._database.execute("SELECT path, content FROM written ORDER BY path")
