@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from making import FACTS, face, make_library, scanned, unit_vector
 from PIL import Image
+from test_contact_sheet import named
 
 from photocluster.bursts import burst_of
 from photocluster.pipeline.copies import copies_of, near_photos
 from photocluster.pipeline.duplicates import DuplicateKind, duplicates
+from photocluster.pipeline.exports import with_distances
 from photocluster.sheet_plan import plan_pages
 from photocluster.store import Library
 
@@ -132,6 +134,15 @@ def test_a_face_of_a_burst_has_one_counterpart_at_the_most(library):
 def test_a_burst_without_times_and_photos_of_nobody(library):
     library.photos.add([shot(n, None) for n in range(3)])
     assert near_photos(library).photos.tolist() == [[1, 2], [1, 3], [2, 3]]
+
+
+def test_a_moment_counts_once_in_the_middle_of_a_person():
+    vectors = np.stack([ANN, ANN, ANN, BEN])
+    rows = [replace(named(i, "Ann"), distance=None) for i in range(4)]
+    plain = [row.distance for row in with_distances(rows, vectors, {})]
+    once = [row.distance for row in with_distances(rows, vectors, {0: 7, 1: 7, 2: 7})]
+    assert plain[0] < plain[3]
+    assert once[0] == pytest.approx(once[3], abs=1e-6)
 
 
 def large_picture(path: Path, shade: int) -> None:

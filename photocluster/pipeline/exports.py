@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -80,7 +80,9 @@ def export_html(
         No such person or cluster.
     """
     options = options or SheetOptions()
-    rows = with_distances(library.faces.rows(), library.embeddings())
+    rows = library.faces.rows()
+    moments = _moments(library, rows)
+    rows = with_distances(rows, library.embeddings(), moments)
     questions: list[SheetQuestion] = []
     if options.persons or options.clusters:
         wanted = {row.face for number in options.clusters for row in cluster_faces(library, number)}
@@ -99,10 +101,11 @@ def export_html(
         made_at=datetime.now(UTC).astimezone(),
         questions=questions,
         places=_places(library),
-        moments=_moments(library, rows),
+        moments=moments,
         command="photocluster" + ("" if default_library else f" --library {shlex.quote(str(library.folder))}"),
         for_print=options.for_print,
         with_photos=options.with_photos,
+        whole=not (options.persons or options.clusters),
         workers=workers,
         progress=progress,
     )
@@ -138,8 +141,11 @@ def _questions(library: Library, rows: Mapping[int, FaceRow]) -> list[SheetQuest
     return found
 
 
-def with_distances(rows: list[FaceRow], embeddings: FloatArray) -> list[FaceRow]:
-    """Return the rows with the distance of each face to the mean of its group: the person, else the cluster."""
+def with_distances(rows: list[FaceRow], embeddings: FloatArray, moments: Mapping[int, int]) -> list[FaceRow]:
+    """Return the rows with the distance of each face to the mean of its group: the person, else the cluster.
+
+    Each moment, faces of equal numbers in `moments`, counts once in the mean.
+    """
     groups: defaultdict[str | int, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         group = row.person if row.person is not None else row.cluster
@@ -147,17 +153,21 @@ def with_distances(rows: list[FaceRow], embeddings: FloatArray) -> list[FaceRow]
             groups[group].append(i)
     result = list(rows)
     for members in groups.values():
-        distances = from_middle(embeddings[[rows[i].face for i in members]])
+        faces = [rows[i].face for i in members]
+        together = Counter(moments[face] for face in faces if face in moments)
+        shares = [1 / together[moments[face]] if face in moments else 1.0 for face in faces]
+        distances = from_middle(embeddings[faces], np.array(shares, dtype=np.float32))
         for i, distance in zip(members, distances.tolist(), strict=True):
             result[i] = replace(rows[i], distance=distance)
     return result
 
 
-def from_middle(vectors: FloatArray) -> FloatArray:
-    """Return the distances (n,) of unit vectors (n, d) to their mean, made a unit vector."""
+def from_middle(vectors: FloatArray, shares: FloatArray | None = None) -> FloatArray:
+    """Return the distances (n,) of unit vectors (n, d) to their mean, made a unit vector; `shares` (n,) weigh it."""
     if not len(vectors):
         return np.empty(0, dtype=np.float32)
-    distances: FloatArray = np.linalg.norm(vectors - unit(vectors.mean(axis=0, keepdims=True)), axis=1)
+    mean = vectors.mean(axis=0) if shares is None else np.average(vectors, axis=0, weights=shares)
+    distances: FloatArray = np.linalg.norm(vectors - unit(mean[np.newaxis].astype(np.float32)), axis=1)
     return distances
 
 
