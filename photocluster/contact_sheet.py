@@ -131,6 +131,7 @@ def write_contact_sheet(
     command: str = "photocluster",
     for_print: bool = False,
     with_photos: bool = False,
+    whole: bool = True,
     page_size: int = PAGE_SIZE,
     cards: int = PAGE_CARDS,
     workers: int = 1,
@@ -167,6 +168,8 @@ def write_contact_sheet(
     with_photos
         Put a copy of each photo into the folder, so that the sheet can be given away; else the originals are shown from
         where they are.
+    whole
+        Whether `rows` are all faces, so that what is not among them is not in the library.
     page_size, cards
         Faces on a page; people, clusters or questions on a page.
     workers
@@ -197,7 +200,7 @@ def write_contact_sheet(
             content = resources.files("photocluster").joinpath("templates", name).read_bytes()
             _write_changed(out / name, content)
         there = frozenset(name for name in copies if (out / name).exists())
-        facts = SheetFacts(library_name, made_at, command, pictures.reasons, there, places or {})
+        facts = SheetFacts(library_name, made_at, command, pictures.reasons, there, places or {}, whole)
         pages = chain(
             render_pages(plan, facts, questions), [(PRINT_PAGE, render_print(plan, facts))] if for_print else []
         )

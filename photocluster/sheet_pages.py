@@ -65,6 +65,8 @@ class SheetFacts:
         Names of the copies of whole photos that are in the sheet.
     places
         Photo's hash -> names that other programs gave to places where no face was found.
+    whole
+        Whether all faces of the library are on it.
     """
 
     library_name: str
@@ -73,6 +75,7 @@ class SheetFacts:
     unreadable: Mapping[str, str]
     previews: frozenset[str]
     places: Mapping[str, Sequence[NamedPlace]]
+    whole: bool = True
 
 
 def render_pages(plan: Plan, facts: SheetFacts, questions: Sequence[SheetQuestion] = ()) -> Iterator[tuple[str, str]]:
@@ -120,6 +123,8 @@ class _Pages:
             "confirm_page": plan.confirm_pages[0] if plan.confirm_pages else None,
             "noise": plan.noise,
             "made_at": facts.made_at,
+            "whole": facts.whole,
+            "has_people": bool(plan.people),
         }
 
     def index(self) -> Iterator[tuple[str, str]]:

@@ -282,6 +282,18 @@ def test_the_index_is_paged_and_its_navigation_finds_the_clusters(tmp_path):
     assert "clusters" in Page(tmp_path / "index-2.html").all("h2", "id")
 
 
+def test_a_sheet_of_some_faces_says_nothing_of_the_others(tmp_path):
+    write(tmp_path / "cluster", [a_face(i, cluster=2) for i in range(3)], whole=False)
+    page = html_of(tmp_path / "cluster")["index.html"]
+    assert "3 faces in 3 photos." in page.text
+    assert not any(words in page.text for words in ("Nobody has a name", "0 people", "People"))
+    write(tmp_path / "person", [named(i, "Ann") for i in range(3)], whole=False)
+    page = html_of(tmp_path / "person")["index.html"]
+    assert "3 faces in 3 photos." in page.text
+    assert "unnamed cluster" not in page.text
+    assert "index.html#people" in page.all("a", "href")
+
+
 def test_an_empty_library_has_a_page(tmp_path):
     summary = write(tmp_path, [])
     assert summary.pages == 1
