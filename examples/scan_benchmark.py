@@ -29,20 +29,26 @@ Boxes = list[list[float]]
 
 
 def subject_record(files: Sequence[str], _: argparse.Namespace) -> dict[str, Any]:
-    """Note the shape of each call of a model that the work on each photo makes."""
+    """Note the size of each decode, and the shape of each call of a model, that the work on each photo makes."""
     from photocluster import photos
     from photocluster.errors import PhotoError
-    from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch
+    from photocluster.pipeline.analysis import Analyser, Stopwatch, decode
+    from photocluster.records import DecodedPhoto
 
     analyser = Analyser()
     calls: list[list[Any]] = []
     for name, model in (("detector", analyser.detector), ("embedder", analyser.embedder)):
         model._session = Recorder(model._session, name, calls)  # noqa: SLF001
     found = {}
+
+    def decode_and_note(content: bytes, side: int) -> DecodedPhoto:
+        calls.append(["decode", side])
+        return photos.decode(content, longest_side=side)
+
     for file in files:
         calls.clear()
         try:
-            decoded = photos.decode(photos.read(Path(file)), longest_side=DECODE_SIDE)
+            decoded = decode(photos.read(Path(file)), decode_and_note)
         except PhotoError:
             continue
         analyser.faces(decoded, Stopwatch())
@@ -69,7 +75,6 @@ def subject_floor(files: Sequence[str], arguments: argparse.Namespace) -> dict[s
     from PIL import Image
 
     from photocluster.models import Detector, Embedder
-    from photocluster.pipeline.analysis import DECODE_SIDE
 
     pillow_heif.register_heif_opener()
     Image.MAX_IMAGE_PIXELS = None
@@ -78,12 +83,14 @@ def subject_floor(files: Sequence[str], arguments: argparse.Namespace) -> dict[s
     noise: dict[tuple[int, ...], Any] = {}
     stages = {"decode": 0.0, "detect": 0.0, "embed": 0.0}
     for file in files:
-        start = time.thread_time()
-        with Image.open(file) as picture:
-            picture.draft(None, (DECODE_SIDE, 1) if picture.width >= picture.height else (1, DECODE_SIDE))
-            picture.convert("RGB")
-        stages["decode"] += time.thread_time() - start
         for name, shape in calls[file]:
+            if name == "decode":
+                start = time.thread_time()
+                with Image.open(file) as picture:
+                    picture.draft(None, (shape, 1) if picture.width >= picture.height else (1, shape))
+                    picture.convert("RGB")
+                stages["decode"] += time.thread_time() - start
+                continue
             if tuple(shape) not in noise:
                 noise[tuple(shape)] = np.random.default_rng(0).random(shape, dtype=np.float32) * 255
             session = sessions[name]

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,7 +29,7 @@ from PIL import Image
 
 from photocluster.alignment import CROP_SIZE
 from photocluster.errors import MissingDependency, ModelError, UsageError
-from photocluster.records import EMBEDDING_DIM, Box, Detection, FloatArray, ImageArray
+from photocluster.records import EMBEDDING_DIM, Box, DecodedPhoto, Detection, FloatArray, ImageArray
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -250,7 +252,9 @@ class Detector:
         self._session = _session(weights_folder() / DETECTOR_FILE, device)
         self._give_back = _giving_back_memory()
 
-    def detect(self, rgb: ImageArray, *, scale: float = 1.0) -> list[Detection]:
+    def detect(
+        self, rgb: ImageArray, *, scale: float = 1.0, finer: Callable[[], DecodedPhoto] | None = None
+    ) -> list[Detection]:
         """Return the faces of a picture, best score first, coordinates divided by `scale`.
 
         Each size proposes faces; whether a small one is a face is decided by a second look at it, enlarged. (A large
@@ -262,15 +266,17 @@ class Detector:
         ----------
         rgb
             uint8 (h, w, 3), upright.
-        scale
-            Size of `rgb` relative to the full photo, as in `DecodedPhoto`.
+        scale, finer
+            As in `DecodedPhoto`: the size of `rgb` relative to the full photo, and a larger one in which to look again
+            at what is small.
         """
+        view = _View(rgb, scale, finer)
         pictures = self._pyramid(rgb)
-        rows = self._faces(rgb, pictures, self.threshold)
+        rows = self._faces(view, pictures, self.threshold)
         if self.turned:
-            rows, some_lie = self._righted(rgb, rows)
+            rows, some_lie = self._righted(view, rows)
             if some_lie or not len(rows):
-                rows = np.concatenate([rows, self._lying(rgb, pictures)])
+                rows = np.concatenate([rows, self._lying(view, pictures)])
                 rows, _ = self._merged(rows, rows[:, 14])
         rows[:, :14] /= scale
         return [
@@ -291,33 +297,33 @@ class Detector:
             pictures.append(np.asarray(image))
         return pictures
 
-    def _faces(self, rgb: ImageArray, pictures: Sequence[ImageArray], threshold: float) -> FloatArray:
-        """Return the faces (k, 15) in pixels of `rgb`, best first, that the pictures of it show."""
+    def _faces(self, view: _View, pictures: Sequence[ImageArray], threshold: float) -> FloatArray:
+        """Return the faces (k, 15) in pixels of the view, best first, that the pictures of it show."""
         found, heights = [np.empty((0, 15), dtype=np.float32)], [np.empty(0, dtype=np.float32)]
         for picture in pictures:
             rows = self._raw(picture)
             heights.append(rows[:, 3] - rows[:, 1])
-            rows[:, :14:2] *= rgb.shape[1] / picture.shape[1]
-            rows[:, 1:14:2] *= rgb.shape[0] / picture.shape[0]
+            rows[:, :14:2] *= view.rgb.shape[1] / picture.shape[1]
+            rows[:, 1:14:2] *= view.rgb.shape[0] / picture.shape[0]
             found.append(rows)
         proposals, height = self._merged(np.concatenate(found), np.concatenate(heights))
         small = height < SECURE_HEIGHT
-        close_ups = [self._look_again(rgb, row, threshold)[0] for row in proposals[small][:MAX_CLOSE_UPS]]
+        close_ups = [self._look_again(view, row, threshold)[0] for row in proposals[small][:MAX_CLOSE_UPS]]
         rows = np.concatenate([proposals[~small & (proposals[:, 14] >= threshold)], *close_ups])
         return self._merged(rows, rows[:, 14])[0]
 
-    def _lying(self, rgb: ImageArray, pictures: Sequence[ImageArray]) -> FloatArray:
+    def _lying(self, view: _View, pictures: Sequence[ImageArray]) -> FloatArray:
         """Return the faces (k, 15) of a picture that is turned by quarters, at the coarse sizes."""
         coarse = [picture for picture in pictures if max(picture.shape) <= LYING_SIDE] or pictures[-1:]
         found = []
         for quarters in (1, 2, 3):
             turned = [np.rot90(picture, quarters) for picture in coarse]
-            rows = self._faces(np.rot90(rgb, quarters), turned, LYING_THRESHOLD)
-            found.append(_turned_back(rows, quarters, (rgb.shape[0], rgb.shape[1])))
+            rows = self._faces(view.turned(quarters), turned, LYING_THRESHOLD)
+            found.append(_turned_back(rows, quarters, (view.rgb.shape[0], view.rgb.shape[1])))
         rows = np.concatenate(found)
         return self._merged(rows, rows[:, 14])[0]
 
-    def _righted(self, rgb: ImageArray, rows: FloatArray) -> tuple[FloatArray, bool]:
+    def _righted(self, view: _View, rows: FloatArray) -> tuple[FloatArray, bool]:
         """Look at faces that may lie in all four turns, and take the one in which they are seen best.
 
         An upside-down face is often seen as an upright one, with its eyes where the mouth is. Also returned is whether
@@ -327,7 +333,7 @@ class Detector:
         for index, row in enumerate(rows):
             if row[14] >= SURELY_UPRIGHT:
                 continue
-            upright, *others = self._look_again(rgb, row, self.threshold, range(4))
+            upright, *others = self._look_again(view, row, self.threshold, range(4))
             turned = np.concatenate(others)
             best = int(turned[:, 14].argmax()) if len(turned) else 0
             if len(turned) and not (len(upright) and upright[0, 14] >= turned[best, 14]):
@@ -339,7 +345,7 @@ class Detector:
         return rows[kept], values[kept]
 
     def _look_again(
-        self, rgb: ImageArray, proposal: FloatArray, threshold: float, turns: Sequence[int] = (0,)
+        self, view: _View, proposal: FloatArray, threshold: float, turns: Sequence[int] = (0,)
     ) -> list[FloatArray]:
         """Return the proposal as seen in an enlarged cut-out in each of some quarter turns.
 
@@ -349,7 +355,8 @@ class Detector:
         enlargement = CLOSE_UP_HEIGHT / max(float(y1 - y0), 1.0)
         side = CLOSE_UP_SIDE / enlargement
         left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
-        cut_out = np.asarray(cut(rgb, left, top, side))
+        rgb, ratio = view.showing(float(y1 - y0), CLOSE_UP_HEIGHT)
+        cut_out = np.asarray(cut(rgb, left * ratio, top * ratio, side * ratio))
         seen = []
         for quarters in turns:
             rows = _turned_back(self._raw(np.rot90(cut_out, quarters)), quarters, (CLOSE_UP_SIDE, CLOSE_UP_SIDE))
@@ -383,6 +390,26 @@ class Detector:
             points = (np.tile(grid, 5) + outputs[f"kps_{stride}"][0, kept]) * stride
             rows.append(np.column_stack([centre - half, centre + half, points, score[kept]]))
         return np.concatenate(rows).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """A picture, turned by some quarters, its scale, and where the same is to be had larger; as in `DecodedPhoto`."""
+
+    rgb: ImageArray
+    scale: float
+    finer: Callable[[], DecodedPhoto] | None
+    quarters: int = 0
+
+    def turned(self, quarters: int) -> _View:
+        return _View(np.rot90(self.rgb, quarters), self.scale, self.finer, quarters)
+
+    def showing(self, height: float, wanted: float) -> tuple[ImageArray, float]:
+        """Return the picture to look at something in that has `height` pixels here, and its size relative to this."""
+        if self.finer is None or height >= wanted:
+            return self.rgb, 1.0
+        finer = self.finer()
+        return np.rot90(finer.rgb, self.quarters), finer.scale / self.scale
 
 
 def _turned_back(rows: FloatArray, quarters: int, shape: tuple[int, int]) -> FloatArray:
@@ -456,6 +483,12 @@ class Embedder:
         self.mean = load_mean(mirror=mirror)
         self._session = _session(weights_folder() / EMBEDDER_FILE, device)
 
+    def without_mirror(self) -> Embedder:
+        """Return the same without the mirror image, on the same session."""
+        other = copy(self)
+        other.mirror, other.mean = False, load_mean(mirror=False)
+        return other
+
     def raw(self, crops: ImageArray) -> FloatArray:
         """Return the model's own output (k, 128) float32 of uint8 crops (k, 112, 112, 3), not yet normalised."""
         crops = np.asarray(crops)
@@ -476,10 +509,13 @@ class Embedder:
             uint8 (k, 112, 112, 3) RGB, aligned.
         """
         raw = self.raw(crops)
-        norms = np.linalg.norm(raw, axis=1)
+        return self.finished(raw, crops), np.linalg.norm(raw, axis=1)
+
+    def finished(self, raw: FloatArray, crops: ImageArray) -> FloatArray:
+        """Return the embeddings (k, 128) of crops whose own raw outputs are known."""
         if self.mirror:
             raw = raw + self.raw(crops[:, :, ::-1])
-        return centre(raw, self.mean), norms
+        return centre(raw, self.mean)
 
 
 def unit(vectors: FloatArray) -> FloatArray:

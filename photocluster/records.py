@@ -14,6 +14,7 @@ Conventions, valid everywhere:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -150,12 +151,23 @@ class DecodedPhoto:
     """An upright RGB picture and where it came from.
 
     `rgb` is uint8 (h, w, 3); `scale` is the decoded size divided by the full one (1.0, or less where a reduced size was
-    enough), so that full = decoded / scale.
+    enough), so that full = decoded / scale. `finer`, if there is one, decodes the same photo at a larger size.
     """
 
     rgb: ImageArray
     scale: float
     facts: PhotoFacts
+    finer: Callable[[], DecodedPhoto] | None = None
+
+    def showing(self, height: float, wanted: float) -> DecodedPhoto:
+        """Return the picture to look at something in that has `height` pixels here: a finer one for less than wanted.
+
+        Raises
+        ------
+        PhotoError
+            Decoding at the larger size failed.
+        """
+        return self if self.finer is None or height >= wanted else self.finer()
 
 
 class Source(StrEnum):

@@ -74,11 +74,13 @@ class Tracker:
     ----------
     tracks
         All tracks, in the order in which they began.
+    max_gap
+        Seconds for which a face may be out of sight and still be followed.
     """
 
     def __init__(self, *, max_gap: float = MAX_GAP) -> None:
         self.tracks: list[Track] = []
-        self._max_gap = max_gap
+        self.max_gap = max_gap
         self._times: list[float] = []
         self._scene = 0
 
@@ -87,7 +89,7 @@ class Tracker:
         self._scene += new_scene
         frame = len(self._times)
         self._times.append(time)
-        open_tracks = [t for t in self.tracks if time - self._times[t.faces[-1][0]] <= self._max_gap]
+        open_tracks = [t for t in self.tracks if time - self._times[t.faces[-1][0]] <= self.max_gap]
         linked = _links(open_tracks, faces, self._scene)
         result = []
         for i, face in enumerate(faces):

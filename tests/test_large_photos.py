@@ -15,8 +15,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from photocluster import heif, large, photos
+from photocluster.alignment import align
 from photocluster.errors import PhotoTooLarge
 from photocluster.photos import decode
+from photocluster.pipeline import analysis
+from photocluster.pipeline.analysis import Analyser, Stopwatch
+from photocluster.records import DecodedPhoto
 
 ROOT = Path(__file__).parents[1]
 AWKWARD = Path(os.environ.get("PHOTOCLUSTER_TEST_DATA", ROOT.parent / "shared" / "data")) / "awkward"
@@ -155,6 +159,47 @@ def test_a_phones_own_tiles(monkeypatch):
     assert difference(tiled.rgb, whole.rgb) < 0.5
 
 
+@pytest.mark.parametrize(("side", "larger"), [(700, False), (240, True)])
+def test_a_jpeg_is_decoded_larger_only_where_a_face_in_it_is_small(monkeypatch, side, larger):
+    monkeypatch.setattr(analysis, "COARSE_SIDE", 700)
+    monkeypatch.setattr(analysis, "DECODE_SIDE", 1100)
+    skimage_data = pytest.importorskip("skimage.data")
+    face = Image.fromarray(skimage_data.astronaut()).crop((120, 0, 330, 210))
+    canvas = Image.new("RGB", (1500, 1000), (90, 110, 90))
+    canvas.paste(face.resize((side, side)), (700, 200))
+    content, asked = encoded(canvas, "JPEG", quality=92), []
+
+    def by(content: bytes, longest_side: int) -> DecodedPhoto:
+        asked.append(longest_side)
+        return decode(content, longest_side=longest_side)
+
+    decoded = analysis.decode(content, by)
+    assert (decoded.rgb.shape, decoded.scale) == ((500, 750, 3), 0.5)
+    analyser = Analyser()
+    (found,) = analyser.look(decoded, Stopwatch())
+    assert asked == [analysis.COARSE_SIDE, *[analysis.DECODE_SIDE] * larger]
+    assert (found.face.detection.box.height / 2 < analysis.SMALLEST_CROP) == larger
+    shown = decode(content) if larger else decoded
+    expected = align(shown.rgb, found.face.detection.landmarks * np.float32(shown.scale))
+    assert (found.crop == expected).all()
+    (whole,) = analyser.faces(decode(content), Stopwatch())
+    assert found.face.detection.box.iou(whole.detection.box) > 0.9
+    assert np.linalg.norm(found.face.embedding - whole.embedding) < 0.25
+
+
+@pytest.mark.parametrize(("width", "format_"), [(5000, "JPEG"), (8000, "JPEG"), (5400, "PNG")])
+def test_what_is_read_as_quickly_is_decoded_at_once(width, format_):
+    asked = []
+
+    def by(content: bytes, longest_side: int) -> DecodedPhoto:
+        asked.append(longest_side)
+        return decode(content, longest_side=longest_side)
+
+    decoded = analysis.decode(encoded(Image.new("RGB", (width, 100)), format_), by)
+    assert (decoded.finer, len(asked)) == (None, 1)
+    assert max(decoded.rgb.shape) >= analysis.DECODE_SIDE
+
+
 @pytest.mark.parametrize("format_", large.FORMATS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "I;16", "CMYK"])
 def test_libvips_makes_the_picture_that_pillow_makes(monkeypatch, format_, mode):
@@ -218,9 +263,10 @@ def test_jpeg_2000_is_halved_where_it_is_too_large(monkeypatch):
 MEASURE = """
 import sys, resource
 from photocluster import photos
-from photocluster.pipeline.analysis import DECODE_SIDE
+from photocluster.pipeline.analysis import DECODE_SIDE, decode
 from pathlib import Path
-decoded = photos.decode(photos.read(Path(sys.argv[1])), longest_side=DECODE_SIDE)
+decoded = decode(photos.read(Path(sys.argv[1])), lambda content, side: photos.decode(content, longest_side=side))
+decoded = decoded.showing(0, 1)
 assert max(decoded.rgb.shape) >= min(DECODE_SIDE, max(decoded.facts.width, decoded.facts.height))
 print(decoded.facts.width, decoded.facts.height, int(decoded.rgb.mean()),
       resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -67,6 +67,27 @@ def test_a_clip_adds_a_few_good_faces_of_everybody(footage):
     assert len(together) == 2  # one frame says that the two are two
 
 
+def test_the_faces_kept_are_those_of_a_look_with_the_mirror_image_at_each(clip, footage):
+    analyser = Analyser()
+    analyser.of_frames.embedder = analyser.embedder
+    with video.Clip(clip) as opened:
+        faces = {
+            round(sample.time, 3): analyser.of_frames.faces(sample.picture, Stopwatch()) for sample in opened.sample()
+        }
+    for kept in footage.faces:
+        (whole,) = [face for face in faces[kept.time] if face.detection.box == kept.detection.box]
+        assert np.array_equal(whole.embedding, kept.embedding)
+
+
+@pytest.mark.slow
+def test_crops_are_not_held_for_ever(clip, footage, monkeypatch):
+    monkeypatch.setattr("photocluster.pipeline.footage.MAX_CROPS", 1)
+    again = analyse_video(clip, Analyser(), Stopwatch())
+    assert len(again.faces) == len(footage.faces) > 2
+    for one, other in zip(footage.faces, again.faces, strict=True):
+        assert np.array_equal(one.embedding, other.embedding)
+
+
 @pytest.mark.slow
 def test_the_same_clip_gives_the_same_faces(clip, footage):
     again = analyse_video(clip, Analyser(), Stopwatch())

@@ -20,11 +20,12 @@ from photocluster.identification import UNKNOWN, Identification, People
 from photocluster.overlay import Caption, draw, font_for, written
 from photocluster.pipeline.analysis import Analyser, Stopwatch, recipe
 from photocluster.pipeline.clip_writing import ClipWriter
+from photocluster.pipeline.footage import Follower
 from photocluster.pipeline.recognition import Comparing, known_people, read_word
 from photocluster.pipeline.targets import person_id
-from photocluster.records import Box, FaceRow, Source
+from photocluster.records import Box, Face, FaceRow, Source
 from photocluster.store import Library
-from photocluster.tracking import Track, Tracker, best_faces
+from photocluster.tracking import Track
 
 LOOK_EVERY = 0.2
 """Seconds between two looks: who walks moves by about the width of a head in that time, so that boxes overlap from look
@@ -124,8 +125,9 @@ def export_clip(
     tell = progress or (lambda _what, _done, _all: None)
     mirror = library.recipe.mirror
     library.require(recipe(mirror=mirror))
-    tracks, times, scenes = _follow(clip, Analyser(mirror=mirror, device=device).of_frames, tell)
-    names = _names(library, clip, tracks, times, comparing or Comparing())
+    follower, scenes = _follow(clip, Analyser(mirror=mirror, device=device), tell)
+    tracks, times = follower.tracker.tracks, follower.times
+    names = _names(library, clip, follower, comparing or Comparing())
     ways = [_way(track, name, times, scenes) for track, name in zip(tracks, names, strict=True) if name != ""]
     shown = [way for way in ways if not only or way.name in only]
     writer = _write(clip, out, shown, times, scenes, tell)
@@ -158,25 +160,22 @@ def _refuse(library: Library, clip: Path, out: Path) -> None:
         raise UsageError(f"{out} is a file of the library; originals are never written to: name another file")
 
 
-def _follow(clip: Path, looking: Analyser, tell: Progress) -> tuple[list[Track], list[float], list[int]]:
-    """Return the tracks of a clip, and the time and the scene of each look."""
-    tracker = Tracker()
-    times: list[float] = []
+def _follow(clip: Path, analyser: Analyser, tell: Progress) -> tuple[Follower, list[int]]:
+    """Follow the faces of a clip; return them with the scene of each look."""
+    follower = Follower(analyser)
     scenes: list[int] = []
     watch = Stopwatch()
     with video.Clip(clip) as opened:
         for sample in opened.sample(LOOK_EVERY, most=None):
-            tracker.add(sample.time, looking.faces(sample.picture, watch), new_scene=sample.new_scene)
-            times.append(sample.time)
+            follower.add(sample, watch)
             scenes.append((scenes[-1] if scenes else 0) + sample.new_scene)
             tell("looking", sample.time, opened.facts.duration or 0.0)
-    return tracker.tracks, times, scenes
+    return follower, scenes
 
 
-def _names(
-    library: Library, clip: Path, tracks: Sequence[Track], times: Sequence[float], comparing: Comparing
-) -> list[str | None]:
+def _names(library: Library, clip: Path, follower: Follower, comparing: Comparing) -> list[str | None]:
     """Return the name of each track, None for unknown, "" for whom the user ignores."""
+    tracks, times = follower.tracker.tracks, follower.times
     word = read_word(library)
     people = known_people(library, word, comparing)
     result: list[str | None] = [None] * len(tracks)
@@ -195,7 +194,7 @@ def _names(
             said.add(number)
     frames = [{frame for frame, _ in track.faces} for track in tracks]
     taken = [(result[number], frames[number]) for number in said]
-    for _, person, number in sorted(_candidates(people, tracks, times, comparing, said)):
+    for _, person, number in sorted(_candidates(people, follower.kept(), comparing, said)):
         name = word.names[person]
         if not any(name == other and there & frames[number] for other, there in taken):
             result[number] = name
@@ -218,14 +217,14 @@ def _track_at(row: FaceRow, tracks: Sequence[Track], times: Sequence[float]) -> 
 
 
 def _candidates(
-    people: People, tracks: Sequence[Track], times: Sequence[float], comparing: Comparing, said: Collection[int]
+    people: People, kept: Sequence[Sequence[tuple[int, Face]]], comparing: Comparing, said: Collection[int]
 ) -> list[tuple[float, int, int]]:
     """Return (distance, person, track) of the tracks whose best faces are identified as one person, and no other."""
     found = []
-    for number, kept in enumerate(best_faces(tracks, times)):
-        if number in said:
+    for number, faces in enumerate(kept):
+        if number in said or not faces:
             continue
-        answers = people.identify(np.stack([face.embedding for _, face in kept]), margin=comparing.margin)
+        answers = people.identify(np.stack([face.embedding for _, face in faces]), margin=comparing.margin)
         person, distance = _agreed(answers)
         if person != UNKNOWN:
             found.append((distance, person, number))

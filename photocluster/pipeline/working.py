@@ -7,13 +7,14 @@ import os
 import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from photocluster import photos, video
 from photocluster.bursts import burst_of
 from photocluster.errors import IncompletePhoto, PhotoError, PhotoTooLarge, UnreadableFile
 from photocluster.perceptual import perceptual_hash
-from photocluster.pipeline.analysis import DECODE_SIDE, Analyser, Stopwatch
+from photocluster.pipeline.analysis import Analyser, Stopwatch, decode
 from photocluster.pipeline.footage import analyse_video
 from photocluster.pipeline.moments import same_moment
 from photocluster.records import DecodedPhoto
@@ -147,7 +148,8 @@ def _scanned_photo(file: FoundFile, analyser: Analyser, desk: Desk, watch: Stopw
     watch.stop("read")
     if desk.is_known(digest):
         return ScannedFile(file.path, file.size, file.mtime_ns, FileState.PHOTO, photo=digest)
-    decoded = _decode(content, desk, whole=abs(time.time() - file.mtime_ns / 1e9) < SETTLED_SECONDS)
+    whole = abs(time.time() - file.mtime_ns / 1e9) < SETTLED_SECONDS
+    decoded = decode(content, partial(_decode, desk, watch, whole))
     burst = burst_of(content, file.path.name)
     del content
     phash = perceptual_hash(decoded.rgb)
@@ -166,9 +168,13 @@ def _scanned_photo(file: FoundFile, analyser: Analyser, desk: Desk, watch: Stopw
     )
 
 
-def _decode(content: bytes, desk: Desk, *, whole: bool) -> DecodedPhoto:
+def _decode(desk: Desk, watch: Stopwatch, whole: bool, content: bytes, side: int) -> DecodedPhoto:  # noqa: FBT001
+    """Decode a photo; it may be in the midst of looking for faces that it is wanted larger."""
+    watch.stop("detect")
     try:
-        return photos.decode(content, longest_side=DECODE_SIDE, max_pixels=PARALLEL_PIXELS, whole=whole)
+        return photos.decode(content, longest_side=side, max_pixels=PARALLEL_PIXELS, whole=whole)
     except PhotoTooLarge:
         with desk.alone():
-            return photos.decode(content, longest_side=DECODE_SIDE, whole=whole)
+            return photos.decode(content, longest_side=side, whole=whole)
+    finally:
+        watch.stop("decode")
