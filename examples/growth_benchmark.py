@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,11 @@ def add_faces(folder: Path, album: Album, start: int, end: int) -> None:
         files: list[ScannedFile] = []
         for faces in photos_of(album, start, end, rng):
             seen = [made(album.embeddings[i], i - faces.start, float(rng.uniform(0.2, 0.9))) for i in faces]
-            name = f"/photos/{faces.start // 1000}/{faces.start}.jpg"
-            files.append(ScannedFile(Path(name), 1, 1, FileState.PHOTO, f"{faces.start:064x}", FACTS, seen))
+            path = Path(f"/photos/{faces.start // 1000}/{faces.start}.jpg")
+            taken = datetime.fromtimestamp(1e9 + 200 * faces.start, UTC).replace(tzinfo=None).isoformat()
+            facts = replace(FACTS, captured_at=taken)
+            look = int(rng.integers(-(2**63), 2**63))
+            files.append(ScannedFile(path, 1, 1, FileState.PHOTO, f"{faces.start:064x}", facts, seen, phash=look))
             if len(files) == PHOTOS_AT_ONCE:
                 library.photos.add(files)
                 files.clear()
