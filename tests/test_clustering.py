@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from photocluster import merging
 from photocluster.clustering import FaceClusterer
 from photocluster.constraints import ContradictionKind, gather
 from photocluster.errors import UsageError
@@ -244,6 +245,23 @@ def test_no_constraint_is_ever_broken(seed, spread):
     assert not (joined & free)[told_apart[:, 0], told_apart[:, 1]].any()
     for face, person in rejected:
         assert persons[face] == person or not (joined[face] & (persons == person)).any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_compiled_joins_give_the_same_clusters(seed, monkeypatch):
+    X, people = album([30] * 6 + [8] * 12 + [3] * 20 + [1] * 60, spread=0.9, seed=seed)
+    n = len(X)
+    rng = np.random.default_rng(seed)
+    given = {
+        "photos": rng.integers(-1, n // 2, n),
+        "persons": np.where(rng.random(n) < 0.1, people // 2, -1),  # pairs of people in one: they take each other along
+        "rejected": np.stack([rng.integers(0, n, 20), rng.integers(0, 20, 20)], axis=1),
+        "different": rng.integers(0, n, (20, 2)),
+        "copies": np.where(rng.random(n) < 0.1, people, -1),
+    }
+    expected = fit(X, **given)
+    monkeypatch.setattr(merging, "SMALL", 0)
+    assert fit(X, **given).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(
