@@ -511,7 +511,7 @@ def test_a_server_that_has_ended_is_told_and_nothing_seems_stored(site):
     first = question(page)
     site.expected = ("ERR_",)
     site.server.terminate()
-    site.server.wait(timeout=30)
+    site.server.wait(timeout=120)
     page.wait_for_selector("#trouble:has-text('does not answer')")
     page.click("#trouble button")
     page.keyboard.press("x")
