@@ -23,6 +23,9 @@ _PACKETS = ((b"<x:xmpmeta", b"</x:xmpmeta>"), (b"<x:xapmeta", b"</x:xapmeta>"))
 _KEYWORDS = (2, 25)
 """The dataset of IPTC that holds a keyword."""
 
+_MP_ENTRIES = 0xB002
+"""The tag of MPF that lists the pictures (CIPA DC-007, 5.2.3)."""
+
 LONGEST_PACKET = 64 * 2**20
 """Bytes of a packet that are looked at; a packet with an edit history and masks has a few million."""
 
@@ -59,6 +62,23 @@ def iptc_keywords(path: Path) -> list[str]:
                 listed = entries if isinstance(entries, list) else [entries]
                 return [text for entry in listed if (text := entry.decode("utf-8").strip("\0 "))]
     return []
+
+
+def pictures(path: Path) -> int:
+    """Return how many further pictures of a JPEG (MPF: previews, gain maps, the other eye) are where its index says."""
+    with suppress(Exception), path.open("rb") as file:  # an index has as many damages as writers
+        picture = _header(file)
+        if picture is not None and "mp" in picture.info:
+            base = picture.info["mpoffset"]
+            entries = picture._getmp()[_MP_ENTRIES]  # noqa: SLF001  Pillow has no other reader of the index
+            starts = [base + entry["DataOffset"] for entry in entries if entry["DataOffset"]]
+            return sum(_starts_picture(file, start) for start in starts)
+    return 0
+
+
+def _starts_picture(file: Any, start: int) -> bool:
+    file.seek(start)
+    return bool(file.read(2) == b"\xff\xd8")
 
 
 def check_parts(path: Path) -> None:

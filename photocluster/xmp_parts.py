@@ -29,6 +29,9 @@ LARGEST_PIECE = 65400
 _GUID, _HEAD = 32, 40
 """Bytes before a piece: 32 hexadecimal digits of the checksum; with the whole length and the piece's offset."""
 
+_START_OF_SCAN = 0xDA
+"""The marker behind which no metadata come."""
+
 _EXTENDED = "xmpNote:HasExtendedXMP"
 
 _WITH_THE_PACKET = frozenset({"mwg-rs", "MP", "digiKam", "lr", "dc", "Iptc4xmpExt", "xmp", "tiff", "exif"})
@@ -152,18 +155,22 @@ def segments_of(extension: bytes) -> bytes:
 def put_extension(path: Path, extension: bytes) -> None:
     """Write an extension into a JPEG, right behind its packet, in place.
 
+    It comes before the index of the other pictures (MPF), which counts their places from its own.
+
     Raises
     ------
     ScatteredMetadata
         The file has no packet that the extension could follow.
     """
     content = path.read_bytes()
-    place = 2
-    while content[place : place + 1] == b"\xff" and content[place + 1] != 0xDA:
-        after = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
-        if content[place + 1] == 0xE1 and content.startswith(PACKET, place + 4):
-            break
-        place = after
-    else:
+    start, place = 2, 0
+    while not place and content[start : start + 1] == b"\xff" and content[start + 1] != _START_OF_SCAN:
+        after = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+        if content.startswith(b"MPF\0", start + 4):
+            place = start
+        elif content.startswith(PACKET, start + 4):
+            place = after
+        start = after
+    if not place:
         raise ScatteredMetadata("has no XMP packet where one was written")
-    path.write_bytes(content[:after] + segments_of(extension) + content[after:])
+    path.write_bytes(content[:place] + segments_of(extension) + content[place:])

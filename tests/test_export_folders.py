@@ -216,6 +216,16 @@ def test_persons_whose_names_a_file_system_cannot_tell_apart(library, tmp_path):
     assert tree(out) == ["A_B (2)/1.jpg", "A_B/0.jpg", "_CON/2.jpg", MANIFEST]
 
 
+def test_a_place_that_cannot_be_written_to_is_told(library, pictures, tmp_path, monkeypatch, run_cli):
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    result = run_cli("--library", library.folder, "export", "folders", tmp_path / "people", "--link", "copy")
+    assert result.code == 1
+    assert "cannot be written to (Permission denied); free space, or name another folder" in result.err
+
+
 def test_the_command_line(library, pictures, tmp_path, run_cli):
     out = tmp_path / "people"
     result = run_cli("--library", library.folder, "export", "folders", out, "--link", "symlink")

@@ -835,6 +835,18 @@ def _decoded(path: Path) -> DecodedPhoto:
 
 
 @needs_exiftool
+def test_what_could_not_be_embedded_is_not_remembered(library, photo, monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(embedding, "part_beside", refused)
+    report = export_embedded(library, options=EmbedOptions())
+    assert report.skipped == [(photo, "cannot be written: Permission denied")]
+    assert library.exchange.written() == {}
+    assert export_xmp(library).embedded == 0
+
+
+@needs_exiftool
 def test_a_dry_run_embeds_nothing(library, photo):
     before = contents(photo.parent)
     report = export_embedded(library, options=EmbedOptions(dry_run=True))

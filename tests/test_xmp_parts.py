@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from test_export_xmp import add, exiftool, library, names, needs_exiftool, said, write_photo  # noqa: F401  a fixture
 from test_metadata import HEAD, TAIL, _extended, packet
 from test_xmp_merge import RELAXED, model, packets
@@ -156,6 +157,47 @@ def test_a_packet_that_our_names_make_too_large_gets_an_extension(library, tmp_p
     unlabel(library, ["f0"])
     export_embedded(library, options=EmbedOptions())
     assert model(xmp_parts.joined(embedded.packets(path))) == before
+
+
+def pictures(path: Path) -> list[bytes]:
+    with Image.open(path) as picture:
+        frames = []
+        for number in range(picture.n_frames):
+            picture.seek(number)
+            frames.append(picture.convert("RGB").tobytes())
+        return frames
+
+
+@needs_exiftool
+@pytest.mark.parametrize("behind", [False, True])
+def test_the_other_pictures_of_a_file_are_found_as_before(library, tmp_path, behind):  # noqa: F811
+    """An MPO counts the places of its pictures from its index, before which or behind which XMP may stand."""
+    path = tmp_path / "a.jpg"
+    first, second = (Image.new("RGB", (120, 80), (shade, 0, 0)) for shade in (50, 200))
+    first.save(path, format="MPO", save_all=True, append_images=[second])
+    body = xmp_parts.PACKET + filled(f"<u:history>{LONG[:64_000]}</u:history>")
+    packet_segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
+    content = path.read_bytes()
+    index = content.index(b"MPF\0") - 4
+    after = index + 2 + int.from_bytes(content[index + 2 : index + 4], "big")
+    if behind:
+        distance = content.index(b"\xff\xd8", 2) - (index + 8)
+        was, now = (number.to_bytes(4, "little") for number in (distance, distance + len(packet_segment)))
+        assert content[index:after].count(was) == 1
+        content = content[:index] + content[index:after].replace(was, now) + packet_segment + content[after:]
+    else:
+        content = content[:index] + packet_segment + content[index:]
+    path.write_bytes(content)
+    before = pictures(path)
+    assert embedded.pictures(path) == 1
+    add(library, path)
+    label(library, ["f0"], "Ann")
+    report = export_embedded(library, options=EmbedOptions(backup=False))
+    assert pictures(path) == before
+    if behind:  # ExifTool leaves the index as it is
+        assert "the other pictures in it would not be found" in report.skipped[0][1]
+    else:
+        assert (len(embedded.packets(path)), report.skipped) == (2, [])
 
 
 def scattered(path: Path, how: str) -> None:

@@ -149,6 +149,7 @@ class _Photo:
         try:
             return self._replace(plans)
         except (OSError, PhotoError, StoreError) as error:
+            self._forget_unwritten(plans)
             reason = f"cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)
             self.report.skipped.append((of_photo[0].file.path, reason))
             return []
@@ -214,6 +215,12 @@ class _Photo:
         self.report.changes += [Change(plan.task.file.path, "updated") for plan in plans]
         return written
 
+    def _forget_unwritten(self, plans: Sequence[_Plan]) -> None:
+        """Remember of files that stayed as they were what was remembered of them before."""
+        files = [plan.task.file for plan in plans]
+        left = [file.path for file in files if changed_since(file) is None]
+        self.library.exchange.keep_written({path: self.known.entries.get(path) for path in left})
+
     def _both(self, plan: _Plan) -> Mapping[str, object] | None:
         entry = self.known.at(plan.task.file.path, plan.task.file.sha256)
         before = Memory() if entry is None else memory_of(entry)
@@ -262,6 +269,8 @@ class _Part:
         meant = [main, extension] if extension else [main]
         if not rdf.same(xmp_parts.joined(embedded.packets(self.path)), xmp_parts.joined(meant)):
             raise EmbeddingFailed("ExifTool wrote other metadata than it was given; export a sidecar for it")
+        if embedded.pictures(self.path) != embedded.pictures(self._plan.place):
+            raise EmbeddingFailed("the other pictures in it would not be found any more; export a sidecar for it")
         with self.path.open("rb+") as file:
             os.fsync(file.fileno())
 

@@ -26,7 +26,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from photocluster import video
-from photocluster.errors import PhotoError, UsageError
+from photocluster.errors import PhotoclusterError, PhotoError, UsageError
 from photocluster.pipeline.places import changed_since, put
 from photocluster.records import Source
 from photocluster.store import Library, PhotoFile, name_key
@@ -106,7 +106,26 @@ def export_folders(
     ------
     UsageError
         The manifest in `out` is damaged or of a newer version, or `out` is no folder.
+    PhotoclusterError
+        Nothing can be written there.
     """
+    try:
+        return _export(library, out, link, include_propagated=include_propagated, progress=progress)
+    except OSError as error:
+        reason = error.strerror or error
+        raise PhotoclusterError(
+            f"{out}: cannot be written to ({reason}); free space, or name another folder"
+        ) from error
+
+
+def _export(
+    library: Library,
+    out: Path,
+    link: Link,
+    *,
+    include_propagated: bool,
+    progress: Callable[[int, int], None] | None,
+) -> FoldersReport:
     out = Path(os.path.abspath(out))  # noqa: PTH100 - resolve() would follow links
     before, link_before = _read_manifest(out)
     wanted = _wanted(library, before, include_propagated=include_propagated)
