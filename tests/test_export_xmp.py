@@ -271,6 +271,15 @@ def test_only_the_paths_that_are_asked_for(library, photo, tmp_path, run_cli):
     assert run_cli("--library", library.folder, "export", "xmp", "--keep-mtime").code == 2
 
 
+def test_a_folder_may_be_named_by_a_link_to_it(library, photo, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(photo.parent)
+    assert said(export_xmp(library, [link])) == [("a.jpg.xmp", "made")]
+    assert export_xmp(library, [link, photo, photo.parent, Path("/")]).unchanged == 1
+    with pytest.raises(UsageError, match="photo holds no photo"):
+        export_xmp(library, [link, tmp_path / "photo"])
+
+
 def test_of_a_video_names_without_boxes(library, tmp_path):
     clip = tmp_path / "a.mp4"
     clip.write_bytes(b"no real clip")

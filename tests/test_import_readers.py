@@ -68,6 +68,17 @@ def test_picasa_names_and_boxes(tmp_path):
     assert tagged.said_in == tmp_path / ".picasa.ini"
 
 
+def test_picasa_ran_where_case_does_not_count(tmp_path):
+    place = tmp_path / "IMG_1.jpg"
+    place.touch()
+    (tmp_path / ".picasa.ini").write_text(
+        "[Contacts2]\n1a=Ann;;\n[img_1.JPG]\nfaces=rect64(3f845bcb59418507),1a\n[gone.jpg]\nfaces=rect64(3f845bcb59418507),1a\n"
+    )
+    found = sorted(tagged.path.name for tagged in read_picasa([tmp_path], {}))
+    assert found in (["IMG_1.jpg", "gone.jpg"], ["gone.jpg", "img_1.JPG"])
+    assert (tmp_path / found[0 if found[0] != "gone.jpg" else 1]).exists()
+
+
 def test_picasa_contacts_come_from_contacts_xml_then_from_the_folders_above(tmp_path):
     write_ini(tmp_path, f"[Contacts2]\n{ADA}=Ada;;\n{BOB}=Bob;;\n")
     write_ini(

@@ -16,7 +16,9 @@ contact may be known in a parent folder's ini only; ``contacts.xml`` knows them 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -128,8 +130,20 @@ def _inherited(path: Path, names: dict[Path, dict[str, str]]) -> dict[str, str]:
     return known
 
 
+def _plain(name: str) -> str:
+    """Return a file's name as Windows compares it, where Picasa ran."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    with suppress(OSError):
+        return {_plain(place.name): place for place in sorted(folder.iterdir(), reverse=True)}
+    return {}
+
+
 def _photos(path: Path, sections: Sections, names: dict[str, str]) -> Iterator[TaggedPhoto | Problem]:
     nameless: set[str] = set()
+    files = _files(path.parent)
     for section, values in sections.items():
         if "faces" not in values:
             continue
@@ -143,7 +157,8 @@ def _photos(path: Path, sections: Sections, names: dict[str, str]) -> Iterator[T
             elif (box := rect64(code)) is not None:
                 tags.append(NameTag(name, box, Space.STORED))
         if tags:
-            yield TaggedPhoto(path.parent / section, tuple(tags), path)
+            place = path.parent / section
+            yield TaggedPhoto(place if place.exists() else files.get(_plain(section), place), tuple(tags), path)
     if nameless:
         yield Problem(
             path, f"no name is known for the contacts {', '.join(sorted(nameless))}; give Picasa's --contacts FILE"

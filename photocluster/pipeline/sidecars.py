@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,29 +121,36 @@ def tasks(library: Library, paths: Sequence[Path], *, include_propagated: bool) 
     sources = tuple(Source) if include_propagated else (Source.USER, Source.IMPORTED)
     named = library.exchange.named_faces(sources)
     once = {entry["media"] for entry in library.exchange.written().values()}
-    roots = {os.path.abspath(path): path for path in paths}  # noqa: PTH100 - resolve() would follow links
-    met: set[str] = set()
+    roots: dict[str, set[Path]] = {}
+    for path in paths:
+        for place in (os.path.abspath(path), os.path.realpath(path)):  # noqa: PTH100 - the library may know either
+            roots.setdefault(place, set()).add(path)
+    met: set[Path] = set()
     files: list[PhotoFile] = []
     by_photo: dict[int, PhotoFile] = {}
     for file in library.exchange.files():
         if file.photo in named:
             by_photo[file.photo] = file
         above = _above(file.path, roots)
-        met.update(above)
+        met.update(*(roots[root] for root in above))
         if (above or not roots) and (file.photo in named or file.shown_by in named or os.fsdecode(file.path) in once):
             files.append(file)
-    for root, given in roots.items():
-        if root not in met:
+    for given in paths:
+        if given not in met:
             raise UsageError(f"{given} holds no photo of this library. Add it first with: photocluster scan {given}")
     for file in files:
         people = _people(file, named, by_photo)
         yield Task(file, tuple(people), None if _is_video(file) else _frame(file))
 
 
-def _above(path: Path, roots: Iterable[str]) -> list[str]:
+def _above(path: Path, roots: Container[str]) -> list[str]:
     """Return those of some paths that a file is, or lies below."""
-    here = os.fspath(path)
-    return [root for root in roots if here == root or here.startswith(root.rstrip(os.sep) + os.sep)]
+    found, here, below = [], os.fspath(path), ""
+    while here != below:
+        if here in roots:
+            found.append(here)
+        here, below = os.path.dirname(here), here  # noqa: PTH120 - of every file of the library
+    return found
 
 
 def _people(
