@@ -24,7 +24,7 @@ from photocluster.pipeline.ignoring import ignore
 from photocluster.pipeline.naming import label
 from photocluster.pipeline.reviewing import decide, decisions_needed, parse_search, words_of
 from photocluster.pipeline.suggesting import _shift, agenda, as_stored
-from photocluster.review import deciding
+from photocluster.review import deciding, showing
 from photocluster.review.app import Review, application
 from photocluster.review.security import HEADERS, MAX_BODY, Gate, Keys
 from photocluster.store import IgnoredKind, Library
@@ -455,6 +455,24 @@ def test_questions_are_answered_once_leave_the_queue_and_can_be_taken_back(folde
             return (await site.get("/api/queue")).json()["progress"]["named"] == 3
 
         await until(counted)
+
+    with_site(folder, test, asking=True)
+
+
+@pytest.mark.slow
+def test_what_is_put_off_makes_way_for_other_questions(folder, monkeypatch):
+    monkeypatch.setattr(showing, "AT_ONCE", 2)
+
+    async def test(site):
+        await first_questions(site)
+        first = [each["id"] for each in (await site.get("/api/queue")).json()["questions"]]
+        assert len(first) == 2
+        others = [each["id"] for each in (await site.get(f"/api/queue?later={','.join(first)}")).json()["questions"]]
+        assert others
+        assert not set(first) & set(others)
+        everything = ",".join(question["id"] for question in site.review.queue.questions)
+        again = [each["id"] for each in (await site.get(f"/api/queue?later={everything}")).json()["questions"]]
+        assert again == first
 
     with_site(folder, test, asking=True)
 

@@ -278,6 +278,20 @@ def test_the_sure_faces_are_named_at_once_and_taken_back(site):
     page.wait_for_selector("#sure:not([hidden])")
 
 
+def test_what_is_put_off_comes_again_when_everything_was(site):
+    page = site.window()
+    page.wait_for_selector(".question")
+    shown = []
+    for _ in range(3 * len(COLOURS)):
+        before = question(page)
+        shown.append(before)
+        page.keyboard.press("s")
+        next_question(page, before)
+    everything = set(shown)
+    assert len(everything) >= len(COLOURS)
+    assert set(shown[: len(everything)]) == everything, "none comes again before all were shown"
+
+
 def test_u_takes_back_what_was_said_of_chosen_faces(site):
     page = site.window()
     page.wait_for_selector(".question")

@@ -162,11 +162,13 @@ class _Pages:
         return Response(self._files[name], media_type=_TYPES[_suffix(name)], headers=headers)
 
     async def queue(self, request: Request) -> Response:
-        """Answer with the first questions, and whether the one that the window shows (`current`) is still open."""
+        """Answer with the first questions, what was put off (`later`) last, and whether `current` is still open."""
         queue, number = self._review.queue, self._review.changes.number
         await queue.refresh()
         current = await queue.is_open(request.query_params.get("current", ""))
-        shown = await self._review.reader.call(showing.questions, queue.questions)
+        later = set(request.query_params.get("later", "").split(","))
+        wanted = sorted(queue.questions, key=lambda question: question["id"] in later)
+        shown = await self._review.reader.call(showing.questions, wanted)
         return _json(
             {
                 "questions": shown,

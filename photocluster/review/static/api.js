@@ -34,13 +34,15 @@ const post = (fields) => ask("/api/decide", {
 // Name what is surely like named faces. It takes seconds, and nothing waits for it.
 export const nameTheSure = () => post({ do: "name-the-sure" });
 
+const LONG = 700; // milliseconds after which one is told that something is being done
 let last = Promise.resolve();
 
 // One decision after the other, in the order in which they were made.
 export function decide(fields) {
   const request = () => post(fields);
   const answer = last.then(request, request);
-  last = answer.catch(() => {});
+  const patience = setTimeout(() => say("One moment …"), LONG);
+  last = answer.catch(() => {}).finally(() => clearTimeout(patience));
   return answer;
 }
 

@@ -69,6 +69,7 @@ export function confirm(question, detail, yes) {
         h("div", { class: "buttons" }, h("button", { type: "submit", value: "yes", class: "main" }, yes), no)),
     );
     document.body.append(dialog);
+    warn("");
     dialog.showModal();
     no.focus();
   });

@@ -104,9 +104,9 @@ export class FaceGrid {
 
   clear() { this.chosen.clear(); this.paint(); }
 
-  focusable(i, focus) {
+  focusable(i, focus, options = {}) {
     this.items().forEach((item, j) => { item.tabIndex = j === i ? 0 : -1; });
-    if (focus) this.items()[i]?.focus();
+    if (focus) this.items()[i]?.focus(options);
   }
 
   paint() {
@@ -188,7 +188,7 @@ export class FaceGrid {
       band.remove();
       const i = this.place(at.target);
       if (drawn || i < 0) return;
-      this.focusable(i, true);
+      this.focusable(i, true, { focusVisible: false });
       if (at.shiftKey) this.range(i);
       else this.toggle(i);
     };

@@ -11,7 +11,11 @@ export async function historyPage(main) {
   let known = "";
   const list = h("ol", { class: "events" });
   const more = h("button", { type: "button", onclick: async () => { wanted += PAGE; await refresh(); } }, "Show earlier ones");
-  const take = (fields) => async () => { await done(fields); await refresh(); };
+  const take = (fields) => async ({ currentTarget: button }) => {
+    button.disabled = true;
+    if (!await done(fields)) button.disabled = false;
+    await refresh();
+  };
 
   function row(event) {
     const when = new Date(event.at);

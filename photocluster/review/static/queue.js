@@ -6,11 +6,12 @@ import { FaceGrid, around, captionOf, faceImage, moment, photoFigure, picture } 
 import { nameField } from "./names.js";
 
 const AHEAD = 3; // questions whose pictures are fetched before they are shown
+const MOST_LATER = 200; // questions put off that the server is told of
 
 const keyOf = (question) => [question.kind, question.person, question.faces[0]?.face, question.others[0]?.face].join();
 
 // These outlive a visit to another page of the application.
-const later = new Set();
+const later = new Map(); // what tells a question from others -> its id
 const answered = new Set();
 const made = [];
 const ahead = new Map();
@@ -140,10 +141,12 @@ export async function queuePage(main, _args, onprogress) {
 
   function putOff() {
     if (!current) return;
-    later.add(keyOf(current));
+    later.delete(keyOf(current));
+    later.set(keyOf(current), current.id);
     list.push(current);
     say("Later");
     next();
+    if (list.filter((question) => !later.has(keyOf(question))).length < AHEAD) refresh().catch((failure) => warn(sentence(failure.message)));
   }
 
   function redraw() {
@@ -209,13 +212,16 @@ export async function queuePage(main, _args, onprogress) {
   }
 
   async function refresh() {
-    const state = await get(`/api/queue?current=${current?.id ?? ""}`);
+    const put = [...later.values()].slice(-MOST_LATER).join();
+    const state = await get(`/api/queue?current=${current?.id ?? ""}&later=${put}`);
     onprogress(state);
     working = state.working && !state.trouble;
     faces = state.progress?.faces ?? 0;
     if (state.trouble) warn(sentence(state.trouble));
     const shown = current ? keyOf(current) : null;
     list = state.questions.filter((question) => question.faces.length && keyOf(question) !== shown && !answered.has(keyOf(question)));
+    const order = [...later.keys()]; // of what was put off, the longest ago comes first
+    list.sort((a, b) => order.indexOf(keyOf(a)) - order.indexOf(keyOf(b)));
     if (!current) next();
     else if (!state.current_open && !answered.has(shown)) {
       answered.add(shown);
