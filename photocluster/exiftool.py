@@ -38,13 +38,18 @@ class Keywords:
     """What a photo has of IPTC.
 
     `entries` are its keywords, `unicode` tells that they are in UTF-8, `present` that there are any IPTC data at all,
-    `digest` that a program noted their checksum, by which others see whether XMP or IPTC was changed last.
+    `digest` that a program noted their checksum, by which others see whether XMP or IPTC was changed last, `bare` that
+    there are no IPTC data but keywords.
     """
 
     entries: tuple[str, ...]
     unicode: bool
     present: bool
     digest: bool
+    bare: bool
+
+
+_AROUND_KEYWORDS = frozenset(("Keywords", "CodedCharacterSet", "EnvelopeRecordVersion", "ApplicationRecordVersion"))
 
 
 class ExifTool:
@@ -101,11 +106,21 @@ class ExifTool:
             raise EmbeddingFailed(f"ExifTool cannot read it: {_one_line(answer)}") from error
         keywords = found.get("IPTC:Keywords", [])
         entries = keywords if isinstance(keywords, list) else [keywords]
-        present = any(key.startswith("IPTC:") for key in found)
+        there = {key.removeprefix("IPTC:") for key in found if key.startswith("IPTC:")}
+        present = bool(there)
         unicode = not present or "UTF8" in str(found.get("IPTC:CodedCharacterSet", ""))
-        return Keywords(tuple(str(entry) for entry in entries), unicode, present, "Photoshop:IPTCDigest" in found)
+        digest = "Photoshop:IPTCDigest" in found
+        return Keywords(tuple(map(str, entries)), unicode, present, digest, there <= _AROUND_KEYWORDS)
 
-    def embed(self, path: Path, packet: Path | None, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+    def embed(
+        self,
+        path: Path,
+        packet: Path | None,
+        *,
+        add: Sequence[str] = (),
+        remove: Sequence[str] = (),
+        without_iptc: bool = False,
+    ) -> None:
         """Write an XMP packet and IPTC keywords into a file, in place.
 
         Parameters
@@ -114,6 +129,8 @@ class ExifTool:
             The file that holds the packet; None takes the XMP out.
         add, remove
             IPTC keywords. New IPTC data are marked as UTF-8.
+        without_iptc
+            Take the IPTC data out.
 
         Raises
         ------
@@ -125,6 +142,7 @@ class ExifTool:
             there = self.keywords(path)
             arguments += [] if there.present else ["-IPTC:CodedCharacterSet=UTF8"]
             arguments += ["-IPTCDigest=new"] if there.digest else []
+        arguments += ["-IPTC:all="] if without_iptc else []
         arguments += [f"-IPTC:Keywords-={keyword}" for keyword in (*remove, *add)]
         arguments += [f"-IPTC:Keywords+={keyword}" for keyword in add]
         answer = self._run([*arguments, os.fspath(path)])

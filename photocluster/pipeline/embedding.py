@@ -52,21 +52,34 @@ class EmbedOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class _Iptc:
+    """IPTC keywords to add, to take out, and those that are ours then.
+
+    `made` tells that there were no IPTC data before, `emptied` that there are to be none again.
+    """
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    made: bool = False
+    emptied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
-    """What one file is to become: the packet before and after, and the IPTC keywords to add and to take out."""
+    """What one file is to become: the packet before and after, and what of IPTC."""
 
     task: Task
     place: Path
     before: bytes
     merged: Merged
-    add: tuple[str, ...]
-    remove: tuple[str, ...]
+    iptc: _Iptc
     memory: Memory
 
     @property
     def due(self) -> bool:
         """Whether the file has to be written."""
-        return (self.merged.content or b"") != self.before or bool(self.add or self.remove)
+        return (self.merged.content or b"") != self.before or bool(self.iptc.add or self.iptc.remove)
 
 
 def export_embedded(
@@ -163,31 +176,33 @@ class _Photo:
         written = ours.keywords.get("IPTC", ())
         beside = Beside(keywords=tuple(word for word in embedded.iptc_keywords(path) if word not in written))
         merged = merge(before, task.people, ours, task.frame, beside)
-        add: tuple[str, ...] = ()
-        remove: tuple[str, ...] = ()
-        kept: tuple[str, ...] = ()
+        iptc = _Iptc()
         if task.file.facts.format in IPTC:
-            add, remove, kept = self._keywords(path, [p.name for p in task.people], ours.keywords.get("IPTC", ()))
-        lists = {**merged.memory.keywords, **({"IPTC": kept} if kept else {})}
-        memory = replace(merged.memory, keywords=lists)
-        return _Plan(task, Path(os.path.realpath(path)), before, merged, add, remove, memory)
+            iptc = self._keywords(path, [person.name for person in task.people], ours)
+        lists = {**merged.memory.keywords, **({"IPTC": iptc.kept} if iptc.kept else {})}
+        made = tuple(sorted({*merged.memory.made, *(["IPTC"] if iptc.made else [])}))
+        memory = replace(merged.memory, keywords=lists, made=made)
+        return _Plan(task, Path(os.path.realpath(path)), before, merged, iptc, memory)
 
-    def _keywords(
-        self, path: Path, names: Sequence[str], ours: Sequence[str]
-    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        """Return IPTC keywords to add, to take out, and those that are ours then."""
+    def _keywords(self, path: Path, names: Sequence[str], ours: Memory) -> _Iptc:
         there = self.tool.keywords(path)
-        mine = [entry for entry in ours if entry in there.entries]
+        mine = [entry for entry in ours.keywords.get("IPTC", ()) if entry in there.entries]
         theirs = {name_key(entry) for entry in there.entries if entry not in mine}
-        wanted = [
+        wanted = tuple(
             name
             for name in dict.fromkeys(names)
             if name_key(name) not in theirs
             and len(name.encode()) <= LONGEST_KEYWORD
             and (there.unicode or name.isascii())
-        ]
-        add = tuple(name for name in wanted if name not in mine)
-        return add, tuple(entry for entry in mine if entry not in wanted), tuple(wanted)
+        )
+        made = bool(wanted) and ("IPTC" in ours.made or not there.present)
+        return _Iptc(
+            add=tuple(name for name in wanted if name not in mine),
+            remove=tuple(entry for entry in mine if entry not in wanted),
+            kept=wanted,
+            made=made,
+            emptied="IPTC" in ours.made and there.bare and not wanted and not theirs,
+        )
 
     def _replace(self, plans: Sequence[_Plan]) -> list[Task]:
         """Put the files with the names in the place of those without, and tell the library."""
@@ -262,7 +277,11 @@ class _Part:
             packet = Path(folder) / "packet.xmp"
             packet.write_bytes(main)
             self._tool.embed(
-                self.path, None if content is None else packet, add=self._plan.add, remove=self._plan.remove
+                self.path,
+                None if content is None else packet,
+                add=self._plan.iptc.add,
+                remove=self._plan.iptc.remove,
+                without_iptc=self._plan.iptc.emptied,
             )
         if extension:
             xmp_parts.put_extension(self.path, extension)
@@ -318,6 +337,6 @@ def _renewed(file: PhotoFile, digest: str, now: Mapping[Path, tuple[int, int]]) 
 def _change(plan: _Plan) -> Change:
     path = plan.task.file.path
     lines = [difference(path, plan.before, plan.merged.content or b"")]
-    lines += [f"-IPTC keyword: {keyword}" for keyword in plan.remove]
-    lines += [f"+IPTC keyword: {keyword}" for keyword in plan.add]
+    lines += [f"-IPTC keyword: {keyword}" for keyword in plan.iptc.remove]
+    lines += [f"+IPTC keyword: {keyword}" for keyword in plan.iptc.add]
     return Change(path, "updated", "\n".join(line for line in lines if line))
