@@ -91,11 +91,6 @@ def attachments(groups: Groups, pairs: IntArray, quality: ScoreArray, evidence: 
     width = within(groups, hosts)
     projection = groups.between(pairs) / np.sqrt(width)
     spread = STRANGER_SPREAD * np.sqrt(1 + (1 - width) / (width * groups.sizes[hosts]))
-    alike = np.zeros(len(groups.sizes), dtype=bool)
-    alike[comers[projection >= LEAST_SPREADS * spread]] = True
-    likely = alike[comers]
-    pairs, evidence, projection, spread = pairs[likely], evidence[likely], projection[likely], spread[likely]
-    comers, hosts = pairs.T
     # All likelihoods are relative to that of a stranger who has nothing in common with anybody.
     base = _normal(projection, 0, spread)
     own = _own(projection, quality[comers], _expected(groups, comers)) - base
@@ -145,12 +140,15 @@ def _own(projection: ScoreArray, quality: ScoreArray, expected: ScoreArray) -> S
     """Return the log-likelihood of the projections (k,) where the faces are the person's."""
     least = np.where(expected > 0, np.interp(expected, MEANS, QUALITIES), np.nan)
     quality = np.fmax(quality, least)
-    given = np.where(np.isnan(quality), 1.0, quality)
-    known = _normal(projection, np.interp(given, QUALITIES, MEANS), np.interp(given, QUALITIES, SPREADS))
+    result = np.empty(len(projection))
+    blind = np.isnan(quality)
+    parts = [np.log(share) + _normal(projection[blind], mean, spread) for share, mean, spread in UNKNOWN]
+    result[blind] = np.logaddexp.reduce(parts)
+    projection, quality = projection[~blind], quality[~blind]
+    known = _normal(projection, np.interp(quality, QUALITIES, MEANS), np.interp(quality, QUALITIES, SPREADS))
     outlier = _normal(projection, OUTLIER_MEAN, OUTLIER_SPREAD)
-    known = np.logaddexp(np.log(1 - OUTLIERS) + known, np.log(OUTLIERS) + outlier)
-    parts = [np.log(share) + _normal(projection, mean, spread) for share, mean, spread in UNKNOWN]
-    return np.asarray(np.where(np.isnan(quality), np.logaddexp.reduce(parts), known))
+    result[~blind] = np.logaddexp(np.log(1 - OUTLIERS) + known, np.log(OUTLIERS) + outlier)
+    return result
 
 
 def _stranger(groups: Groups, pairs: IntArray, projection: ScoreArray, spread: ScoreArray) -> ScoreArray:
