@@ -35,7 +35,7 @@ __all__ = [
 MAX_PIXELS = 80_000_000
 """Pixels that one decode may hold at full size. Pillow needs 4 bytes per pixel and the result 3, so a decode peaks at
 about 560 MB, beside the file's own bytes. Decoders that keep copies are held to the same memory (`_DECODER_BYTES`).
-What needs more is decoded in parts, or at a reduced size, where the format allows: JPEG, HEIF in tiles, JPEG 2000; and
+What needs more is decoded in parts, or at a reduced size, where the format allows: JPEG, HEIF, AVIF, JPEG 2000; and
 PNG, TIFF and WebP by libvips (`large`)."""
 
 MAX_PIXELS_IN_PARTS = 1_000_000_000
@@ -192,16 +192,22 @@ def _decode_in_parts(
     """Decode a picture that is too large to be held at its full size; None where there is no way."""
     size = picture.size
     factor = max(1, max(size) // longest_side)
-    _refuse_result(size, name, factor, max_pixels, large.bytes_needed(content, name, size))
+    tiled = heif.open_tiles(content) if name == "HEIF" else None
+    _refuse_result(size, name, factor, max_pixels, 0 if tiled else large.bytes_needed(content, name, size))
     # Pillow would load a PNG to look for EXIF behind its pixels.
     exif = exif_facts(picture) if name != "PNG" or "exif" in picture.info else ExifFacts()
     icc = picture.info.get("icc_profile")
-    if name == "HEIF":
-        tiled = heif.open_tiles(content)
-        if tiled is None:
-            return None
+    if tiled is not None:
         rgb = upright_rgb(tiled, factor, tiled.orientation, icc)
         turn = 1
+    elif name in large.CODED and picture.mode in ("L", "RGB"):
+        turned = name in _TURNED_BY_DECODER
+        stored = heif.orientation_of(content) if turned else exif.orientation or 1
+        small = large.reduced_planes(content, size[::-1] if turned and stored >= 5 else size, factor)
+        if small is None:
+            return None
+        turn = 1 if turned else stored
+        rgb = upright_rgb(small, 1, stored, icc)
     elif name in large.FORMATS:
         small = large.reduced(content, name, factor)
         if small is None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from photocluster import heif, large, photos
 from photocluster.alignment import align
-from photocluster.errors import PhotoTooLarge
+from photocluster.errors import PhotoTooLarge, UndecodablePhoto
 from photocluster.photos import decode
 from photocluster.pipeline import analysis
 from photocluster.pipeline.analysis import Analyser, Stopwatch
@@ -139,12 +139,52 @@ def test_tiles_make_the_picture_that_the_whole_makes(monkeypatch, orientation):
         assert difference(tiled.rgb, whole.rgb) < 0.5
 
 
-def test_what_is_no_plain_grid_is_refused_as_a_whole(monkeypatch):
-    content = encoded(scene(700, 560), "HEIF")
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+@pytest.mark.parametrize(
+    ("format_", "options"),
+    [("AVIF", {}), ("AVIF", {"subsampling": "4:4:4"}), ("AVIF", {"range": "limited"}), ("HEIF", {})],
+)
+def test_planes_make_the_picture_that_the_whole_makes(monkeypatch, format_, options, orientation):
+    upright = scene(301, 241)
+    stored = upright.copy()
+    stored.getexif()[0x112] = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = ImageOps.exif_transpose(stored)
+    tag = Image.Exif()
+    tag[0x112] = orientation
+    content = encoded(stored, format_, exif=tag.tobytes(), quality=90, **options)
+    for factor in (1, 2, 3):
+        monkeypatch.undo()
+        whole = decode(content, longest_side=300 // factor)
+        assert difference(whole.rgb, upright.reduce(factor)) < 3
+        monkeypatch.setattr(photos, "MAX_PIXELS", 10_000)
+        apart = decode(content, longest_side=300 // factor, max_pixels=10_000_000)
+        assert (apart.facts, apart.scale, apart.rgb.shape) == (whole.facts, whole.scale, whole.rgb.shape)
+        assert difference(apart.rgb, whole.rgb) < 1.5  # a turned HEIF is reduced from its other end
+
+
+def test_what_libav_would_hold_counts():
+    size = (10_000, 10_000)
+    for subsampling, needed in (("4:2:0", 200), ("4:2:2", 250), ("4:4:4", 350)):
+        content = encoded(scene(8, 8), "AVIF", subsampling=subsampling)
+        assert large.bytes_needed(content, "AVIF", size) == needed * 1_000_000
+    assert large.bytes_needed(encoded(scene(64, 64), "HEIF"), "HEIF", size) == 350_000_000
+
+
+def test_damaged_planes_are_told(monkeypatch):
+    content = encoded(scene(300, 240), "AVIF")
+    monkeypatch.setattr(photos, "MAX_PIXELS", 10_000)
+    with pytest.raises(UndecodablePhoto, match="damaged"):
+        decode(content[:-200] + bytes(200), longest_side=100, max_pixels=10_000_000)
+
+
+def test_what_has_transparent_parts_is_refused_as_a_whole(monkeypatch):
+    image = scene(700, 560)
+    image.putalpha(128)
+    content = encoded(image, "HEIF")
     assert heif.open_tiles(content) is None
     monkeypatch.setattr(photos, "MAX_PIXELS", 100_000)
-    with pytest.raises(PhotoTooLarge, match=r"700 x 560 pixels .* as HEIF, the limit is 1 MB; save it as JPEG"):
-        decode(content, longest_side=200, max_pixels=100_000)
+    with pytest.raises(PhotoTooLarge, match=r"700 x 560 pixels .* as HEIF, the limit is 2 MB; save it as JPEG"):
+        decode(content, longest_side=200, max_pixels=300_000)
 
 
 def test_a_phones_own_tiles(monkeypatch):
@@ -298,6 +338,7 @@ LARGE = {
     "200 MP PNG": ("PNG", (16, 13), {"compress_level": 1}),
     "200 MP TIFF": ("TIFF", (16, 13), {"compression": "tiff_deflate"}),
     "120 MP WebP": ("WEBP", (12, 10), {"quality": 50, "method": 0}),
+    "60 MP AVIF": ("AVIF", (10, 6), {"quality": 50, "speed": 10}),
     "50 MP JPEG 2000": ("JPEG2000", (8, 6), {"irreversible": True, "quality_mode": "rates", "quality_layers": [40]}),
 }
 
