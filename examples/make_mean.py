@@ -19,7 +19,8 @@ import numpy as np
 from photocluster import photos
 from photocluster.alignment import align
 from photocluster.errors import PhotoError
-from photocluster.models import Detector, Embedder, unit, weights_folder
+from photocluster.models import Detector, Embedder, unit
+from photocluster.sessions import weights_folder
 
 HEADER = "Mean of the unit SFace embeddings of {people} people, one face each (examples/make_mean.py).\n"
 

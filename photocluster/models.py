@@ -1,9 +1,7 @@
 """The face detector (YuNet) and the face embedder (SFace), by onnxruntime, on one thread each.
 
-The weights lie in the package (``weights/``), made at build time from OpenCV Zoo's files (``model_conversion.py`` in
-the repository). Sessions are made when an object is, never at import. Both objects may be shared by threads:
-onnxruntime's ``run`` releases the interpreter and keeps no state. One thread each, because photos are worked on in
-parallel, and because the numbers then do not depend on how many cores there are.
+Sessions are made when an object is, never at import (`sessions`). Both objects may be shared by threads: onnxruntime's
+``run`` releases the interpreter and keeps no state.
 
 YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023): input (1, 3, H, W) float32 BGR 0..255, H and
 W multiples of 32; per stride 8, 16, 32 the class and objectness scores, box and landmark offsets. SFace (Zhong et al.,
@@ -14,46 +12,21 @@ W multiples of 32; per stride 8, 16, 32 the class and objectness scores, box and
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from photocluster import sessions
 from photocluster.alignment import CROP_SIZE
-from photocluster.errors import MissingDependency, ModelError, UsageError
 from photocluster.records import EMBEDDING_DIM, Box, DecodedPhoto, Detection, FloatArray, ImageArray
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 DETECTOR_FILE = "yunet_2023mar.onnx"
 EMBEDDER_FILE = "sface_2021dec.onnx"
 MEAN_FILE = "sface_mean.txt"
-
-_CPU = "CPUExecutionProvider"
-
-PROVIDERS = {
-    "cuda": "CUDAExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
-"""onnxruntime's execution providers by the names that the command line has for them."""
-
-_HOW_TO_GET = {
-    "cuda": "For NVIDIA cards: pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'",
-    "coreml": "It comes with onnxruntime on macOS only: pip install onnxruntime",
-    "openvino": "For Intel: pip uninstall onnxruntime, then pip install onnxruntime-openvino",
-}
-
-DEVICES = ("auto", "cpu", *PROVIDERS)
 
 STRIDES = (8, 16, 32)
 
@@ -108,116 +81,6 @@ MAX_CLOSE_UPS = 200
 """Second looks a photo, the most promising first: bounds the time that a photo of gravel takes."""
 
 
-def weights_folder() -> Path:
-    """Return the package's folder of weights."""
-    return Path(str(resources.files("photocluster").joinpath("weights")))
-
-
-@cache
-def manifest() -> dict[str, dict[str, Any]]:
-    """Return what the build wrote of each model file: checksums, origin, licence.
-
-    Raises
-    ------
-    ModelError
-        The package was not built: there is no manifest.
-    """
-    path = weights_folder() / "manifest.json"
-    try:
-        content: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"{path} is missing: this photocluster was not built. Install it (pip install .) rather than running it "
-            "from its source folder"
-        ) from error
-    return content
-
-
-def model_identity(name: str) -> str:
-    """Return what names a model in a recipe: the original's checksum and the version of its conversion."""
-    entry = manifest()[name]
-    return f"sha256:{entry['original_sha256']}/{entry['conversion']}"
-
-
-def providers(device: str = "auto") -> tuple[str, ...]:
-    """Return onnxruntime's execution providers for a device, the preferred one first.
-
-    Parameters
-    ----------
-    device
-        One of `DEVICES`. "auto" is CUDA where onnxruntime has it, else the CPU: CoreML computes in half precision and
-        OpenVINO compiles anew for each size of picture, so both are taken only when they are asked for.
-
-    Raises
-    ------
-    MissingDependency
-        The installed onnxruntime has no such provider; the message says what to install.
-    """
-    import onnxruntime
-
-    available = onnxruntime.get_available_providers()
-    if device == "auto":
-        return (PROVIDERS["cuda"], _CPU) if PROVIDERS["cuda"] in available else (_CPU,)
-    if device == "cpu":
-        return (_CPU,)
-    if device not in PROVIDERS:
-        raise UsageError(f"there is no device {device!r}; choose from {', '.join(DEVICES)}")
-    if PROVIDERS[device] not in available:
-        raise MissingDependency(
-            f"--device {device}: the installed onnxruntime {onnxruntime.__version__} has no {PROVIDERS[device]}, only "
-            f"{', '.join(available)}. {_HOW_TO_GET[device]}; or use --device cpu"
-        )
-    return (PROVIDERS[device], _CPU)
-
-
-def _session(path: Path, device: str = "cpu") -> onnxruntime.InferenceSession:
-    """Load a model.
-
-    Raises
-    ------
-    ModelError
-        It is missing or damaged.
-    MissingDependency
-        The device that was asked for is not there, or does not start: without its driver, say.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.enable_mem_pattern = False  # it would keep room for each size of picture that it has seen
-    wanted = providers(device)
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=list(wanted))
-    except Exception as error:  # onnxruntime raises a class of its own for each status code, none of them public
-        if len(wanted) > 1:
-            return _without(device, path, error)
-        raise ModelError(f"{path}: onnxruntime cannot load it ({error}). Reinstall photocluster") from error
-    # onnxruntime leaves a provider out that does not start, and says so in its log only.
-    return session if wanted[0] in session.get_providers() else _without(device, path, None)
-
-
-def _giving_back_memory() -> onnxruntime.RunOptions:
-    """Return options of a run that keeps no memory after it: a picture of 2560 pixels takes 300 MB for a moment."""
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
-
-
-def _without(device: str, path: Path, error: Exception | None) -> onnxruntime.InferenceSession:
-    """Load a model on the CPU where the choice was left to us; else say that the device does not start."""
-    if device == "auto":
-        return _session(path, "cpu")
-    said = f" ({error})" if error else ""
-    raise MissingDependency(
-        f"--device {device} does not start{said}: see that its driver and libraries are installed. "
-        f"{_HOW_TO_GET[device]}; or use --device cpu"
-    ) from error
-
-
 class Detector:
     """YuNet over a pyramid of sizes, merged by non-maximum suppression.
 
@@ -233,7 +96,7 @@ class Detector:
     turned
         Look for faces that lie on their side or hang upside down too.
     device
-        One of `DEVICES`, see `providers`.
+        One of `sessions.DEVICES`, see `sessions.providers`.
     """
 
     def __init__(
@@ -249,8 +112,8 @@ class Detector:
         self.sizes = tuple(sorted(sizes))
         self.threshold = threshold
         self.nms_threshold = nms_threshold
-        self._session = _session(weights_folder() / DETECTOR_FILE, device)
-        self._give_back = _giving_back_memory()
+        self._session = sessions.session(sessions.weights_folder() / DETECTOR_FILE, device)
+        self._give_back = sessions.giving_back_memory()
 
     def detect(
         self, rgb: ImageArray, *, scale: float = 1.0, finer: Callable[[], DecodedPhoto] | None = None
@@ -475,13 +338,13 @@ class Embedder:
     mirror
         Add the embedding of the mirrored crop before normalising; doubles the time.
     device
-        One of `DEVICES`, see `providers`.
+        One of `sessions.DEVICES`, see `sessions.providers`.
     """
 
     def __init__(self, *, mirror: bool = True, device: str = "cpu") -> None:
         self.mirror = mirror
         self.mean = load_mean(mirror=mirror)
-        self._session = _session(weights_folder() / EMBEDDER_FILE, device)
+        self._session = sessions.session(sessions.weights_folder() / EMBEDDER_FILE, device)
 
     def without_mirror(self) -> Embedder:
         """Return the same without the mirror image, on the same session."""
@@ -534,10 +397,10 @@ def load_mean(*, mirror: bool) -> FloatArray:
 
     The file was made by ``examples/make_mean.py`` from one face each of 918 people.
     """
-    columns = np.loadtxt(weights_folder() / MEAN_FILE, dtype=np.float32)
+    columns = np.loadtxt(sessions.weights_folder() / MEAN_FILE, dtype=np.float32)
     return np.ascontiguousarray(columns[:, 1 if mirror else 0])
 
 
 def mean_identity() -> str:
     """Return what names the mean vector in a recipe: the checksum of its file."""
-    return "sha256:" + hashlib.sha256((weights_folder() / MEAN_FILE).read_bytes()).hexdigest()
+    return "sha256:" + hashlib.sha256((sessions.weights_folder() / MEAN_FILE).read_bytes()).hexdigest()

@@ -22,8 +22,9 @@ from PIL import Image
 
 from photocluster.contact_sheet import MANIFEST, write_contact_sheet
 from photocluster.errors import UnreadableFile, UsageError
-from photocluster.models import Detector, weights_folder
+from photocluster.models import Detector
 from photocluster.records import Box, DecodedPhoto, Detection, FaceRow, PhotoFacts, Quality, Source
+from photocluster.sessions import weights_folder
 from photocluster.sheet_plan import OUTLIER_GROUP, NamedPlace, SheetQuestion, plan_pages
 from photocluster.thumbnails import long_side_needed, shown_square, thumbnail, thumbnail_key
 

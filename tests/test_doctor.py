@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from making import RECIPE, make_library, scanned
 
-from photocluster import models, photos
+from photocluster import models, photos, sessions
 from photocluster.errors import ModelError
 from photocluster.pipeline import doctoring
 from photocluster.pipeline.doctoring import State, diagnose
@@ -79,8 +79,8 @@ def test_a_decoder_that_is_missing_or_wrong_is_found(examined, monkeypatch, run_
 
 
 def test_a_damaged_model_is_found(examined, monkeypatch, tmp_path):
-    weights = shutil.copytree(models.weights_folder(), tmp_path / "weights")
-    monkeypatch.setattr(models, "weights_folder", lambda: weights)
+    weights = shutil.copytree(sessions.weights_folder(), tmp_path / "weights")
+    monkeypatch.setattr(sessions, "weights_folder", lambda: weights)
     with (weights / models.EMBEDDER_FILE).open("ab") as file:
         file.write(b"x")
     (weights / models.DETECTOR_FILE).unlink()
@@ -92,7 +92,7 @@ def test_a_damaged_model_is_found(examined, monkeypatch, tmp_path):
     def unbuilt():
         raise ModelError("not built")
 
-    monkeypatch.setattr(models, "manifest", unbuilt)
+    monkeypatch.setattr(sessions, "manifest", unbuilt)
     assert examined()["models"].detail == "not built"
 
 

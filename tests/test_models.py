@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import model_conversion
-from photocluster import models
+from photocluster import models, sessions
 from photocluster.alignment import align
 from photocluster.errors import MissingDependency, ModelError, UsageError
 from photocluster.quality import pose
@@ -92,7 +92,7 @@ def test_conversion_is_reproducible(originals, tmp_path, monkeypatch):
     monkeypatch.setenv(model_conversion.SOURCE_VARIABLE, str(originals))
     paths = model_conversion.convert_all(tmp_path)
     for path in paths:
-        packed = models.weights_folder() / path.name
+        packed = sessions.weights_folder() / path.name
         assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(packed.read_bytes()).digest()
     before = [path.stat().st_mtime_ns for path in paths]
     model_conversion.convert_all(tmp_path)
@@ -119,8 +119,8 @@ def test_missing_original_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_the_package_carries_what_its_manifest_says():
-    for name, entry in models.manifest().items():
-        content = (models.weights_folder() / name).read_bytes()
+    for name, entry in sessions.manifest().items():
+        content = (sessions.weights_folder() / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == entry["sha256"]
         assert entry["licence"] in ("MIT", "Apache-2.0")
 
@@ -129,7 +129,7 @@ def test_a_damaged_model_is_a_clear_error(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"model\.onnx"):
-        models._session(path)
+        sessions.session(path)
 
 
 # -- devices ----------------------------------------------------------------------------------------------------------
@@ -138,24 +138,24 @@ def test_a_damaged_model_is_a_clear_error(tmp_path):
 def test_devices_are_those_of_the_command_line():
     from photocluster.cli import console
 
-    assert models.DEVICES == console.DEVICES
+    assert sessions.DEVICES == console.DEVICES
 
 
 def test_a_device_is_a_list_of_providers(monkeypatch):
     import onnxruntime
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", models._CPU])
-    assert models.providers("auto") == models.providers("cpu") == (models._CPU,)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", sessions.CPU])
+    assert sessions.providers("auto") == sessions.providers("cpu") == (sessions.CPU,)
     for device, package in (("cuda", "onnxruntime-gpu"), ("openvino", "onnxruntime-openvino"), ("coreml", "macOS")):
         with pytest.raises(MissingDependency, match=rf"--device {device}: .* only Azure.*{package}.* --device cpu"):
-            models.providers(device)
+            sessions.providers(device)
     with pytest.raises(UsageError, match="no device 'tpu'; choose from auto, cpu"):
-        models.providers("tpu")
-    everything = [*models.PROVIDERS.values(), models._CPU]
+        sessions.providers("tpu")
+    everything = [*sessions.PROVIDERS.values(), sessions.CPU]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: everything)
-    assert models.providers("auto") == ("CUDAExecutionProvider", models._CPU)
-    assert models.providers("cpu") == (models._CPU,)
-    assert models.providers("coreml") == ("CoreMLExecutionProvider", models._CPU)
+    assert sessions.providers("auto") == ("CUDAExecutionProvider", sessions.CPU)
+    assert sessions.providers("cpu") == (sessions.CPU,)
+    assert sessions.providers("coreml") == ("CoreMLExecutionProvider", sessions.CPU)
 
 
 @pytest.mark.parametrize("raises", [True, False])
@@ -167,11 +167,11 @@ def test_a_device_that_does_not_start_is_an_error_where_it_was_asked_for(monkeyp
     def start(path, options, providers):
         if raises and len(providers) > 1:
             raise RuntimeError("libcudnn.so.9: cannot open shared object file")
-        return session(path, options, providers=[models._CPU])  # as onnxruntime does where CUDA does not start
+        return session(path, options, providers=[sessions.CPU])  # as onnxruntime does where CUDA does not start
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", models._CPU])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", sessions.CPU])
     monkeypatch.setattr(onnxruntime, "InferenceSession", start)
-    assert models.Detector(device="auto")._session.get_providers() == [models._CPU]
+    assert models.Detector(device="auto")._session.get_providers() == [sessions.CPU]
     with pytest.raises(MissingDependency, match=r"--device cuda does not start.*driver.*--device cpu"):
         models.Embedder(device="cuda")
 
@@ -179,7 +179,7 @@ def test_a_device_that_does_not_start_is_an_error_where_it_was_asked_for(monkeyp
 def test_the_command_line_says_what_to_install(run_cli, monkeypatch, tmp_path):
     import onnxruntime
 
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [models._CPU])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [sessions.CPU])
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     asked = run_cli("compare", tmp_path / "a.png", tmp_path / "a.png", "--device", "cuda")
     assert (asked.code, "pip install 'onnxruntime-gpu" in asked.err) == (1, True)

@@ -21,7 +21,10 @@ LEVELS = (
         "attachment", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "xmp_parts", "embedded",
     },
-    {"models", "store", "contact_sheet", "tables", "metadata", "xmp_regions", "xmp_merge", "exiftool", "foreign"},
+    {
+        "sessions", "models", "store", "contact_sheet", "tables", "metadata", "xmp_regions", "xmp_merge", "exiftool",
+        "foreign",
+    },
     {"pipeline"},
     {"cli", "review", "__main__", "__init__"},
 )  # fmt: skip

@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 DEVICES = ("auto", "cpu", "cuda", "coreml", "openvino")
-"""Those of `models.DEVICES`, which --help must not wait for."""
+"""Those of `sessions.DEVICES`, which --help must not wait for."""
 
 device_option = click.option(
     "--device",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photocluster import models, photos
+from photocluster import models, photos, sessions
 from photocluster.alignment import CROP_SIZE, TEMPLATE_NAME, align
 from photocluster.errors import DegenerateLandmarks
 from photocluster.formats import format_of
@@ -100,7 +100,7 @@ class Analyser:
     mirror
         Add the mirror image's embedding.
     device
-        One of `models.DEVICES`: what the models run on. The recipe does not name it: the models are the same, and the
+        One of `sessions.DEVICES`: what the models run on. The recipe does not name it: the models are the same, and the
         results differ by rounding.
 
     Raises
@@ -172,8 +172,8 @@ class Analyser:
 def recipe(*, mirror: bool = True) -> Recipe:
     """Return the recipe of the embeddings that an `Analyser` with these settings makes; loads no model."""
     return Recipe(
-        detector=f"{models.model_identity(models.DETECTOR_FILE)}/{models.DETECTION_METHOD}",
-        embedder=models.model_identity(models.EMBEDDER_FILE),
+        detector=f"{sessions.model_identity(models.DETECTOR_FILE)}/{models.DETECTION_METHOD}",
+        embedder=sessions.model_identity(models.EMBEDDER_FILE),
         mean=models.mean_identity(),
         mirror=mirror,
         detection_sizes=models.DETECTION_SIZES,

@@ -105,7 +105,7 @@ def export_clip(
     comparing
         How faces are compared with persons.
     device
-        What the models run on, see `models.DEVICES`.
+        What the models run on, see `sessions.DEVICES`.
     progress
         Told how far it is.
 

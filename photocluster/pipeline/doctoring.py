@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from photocluster import __version__, models, photos
+from photocluster import __version__, models, photos, sessions
 from photocluster.alignment import CROP_SIZE
 from photocluster.errors import PhotoclusterError, PhotoError, StoreMissing
 from photocluster.pipeline.analysis import DECODE_SIDE, recipe
@@ -108,7 +108,7 @@ def diagnose(folder: Path, *, device: str = "auto", measure: bool = True) -> Dia
     folder
         The library; there need not be one.
     device
-        What the models are to run on, see `models.providers`.
+        What the models are to run on, see `sessions.providers`.
     measure
         Whether to take the time of a typical photo, a few seconds.
     """
@@ -138,9 +138,9 @@ def _versions() -> dict[str, str]:
 def _devices(device: str) -> list[Finding]:
     """Return the devices that the installed onnxruntime has; broken is only the one that was asked for."""
     findings = []
-    for name in models.DEVICES[1:]:
+    for name in sessions.DEVICES[1:]:
         try:
-            chosen = models.providers(name)
+            chosen = sessions.providers(name)
             if name == device:
                 models.Detector(device=name)
             findings.append(Finding(name, State.OK, chosen[0]))
@@ -191,12 +191,12 @@ def _large_files() -> Finding:
 def _models() -> list[Finding]:
     """Hash the model files, and hold them to the manifest that the build wrote."""
     try:
-        entries = models.manifest()
+        entries = sessions.manifest()
     except PhotoclusterError as error:
         return [Finding("models", State.BROKEN, str(error))]
     findings = []
     for name, entry in entries.items():
-        path = models.weights_folder() / name
+        path = sessions.weights_folder() / name
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except OSError as error:
