@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from photocluster.containers import HEAD, camera, captured_at, format_of, refuse_unusable
 from photocluster.errors import PhotoTooLarge, UndecodablePhoto, UnreadableFile
+from photocluster.frames import ORIENTATIONS, Developer, difference, square_size, turn_of, upright
 from photocluster.records import DecodedPhoto, ImageArray, PhotoFacts
 
 if TYPE_CHECKING:
@@ -173,19 +175,17 @@ class Clip:
     def __init__(
         self, path: Path, *, longest_side: int | None = FRAME_SIDE, alive: Callable[[], None] | None = None
     ) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self.path = path
         self.longest_side = longest_side
         self.interval = INTERVAL
         self._alive = alive or (lambda: None)
         self._file = _opened(path)
-        self._reformatter, self._small = VideoReformatter(), VideoReformatter()
+        self._developer = Developer()
         try:
             self._name, self._demuxer = self._recognised()
             self.rewind()
             first = self._first_frame()
-            self._turn = _turn(first)
+            self._turn = turn_of(first)
             self.facts = self._facts(first)
         except BaseException:
             self.close()
@@ -341,8 +341,8 @@ class Clip:
             if time < looked_at + interval / 4 and time < due - early:
                 continue
             looked_at = time
-            small = self._thumbnail(frame)
-            new_scene = before is None or _difference(before, small) >= SCENE_CHANGE
+            small = self._developer.thumbnail(frame)
+            new_scene = before is None or difference(before, small) >= SCENE_CHANGE
             before = small
             if time < due - early and not (new_scene and (most is None or taken < most)):
                 continue
@@ -402,22 +402,14 @@ class Clip:
 
     def picture(self, frame: VideoFrame) -> DecodedPhoto:
         """Return a frame as an upright RGB picture of square pixels."""
-        width, height = _square(frame, self._stream)
-        longer = max(width, height)
-        scale = min(1.0, (self.longest_side or longer) / longer)
-        shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgb: ImageArray = np.asarray(self._reformatter.reformat(frame, *shape, format="rgb24").to_ndarray(), np.uint8)
-        if frame.interlaced_frame and shape[1] == frame.height:
-            rgb = _one_field(rgb)
-        return DecodedPhoto(_upright(rgb, *self._turn), shape[0] / width, self.facts)
+        rgb, scale = self._developer.picture(frame, self._aspect(), self.longest_side)
+        return DecodedPhoto(upright(rgb, self._turn), scale, self.facts)
 
-    def _thumbnail(self, frame: VideoFrame) -> ImageArray:
-        """Return a frame's luminance at 64 x 36 points, uint8, not averaged."""
-        small = self._small.reformat(frame, 64, 36, format="gray", interpolation="POINT")
-        return np.asarray(small.to_ndarray(), dtype=np.uint8)
+    def _aspect(self) -> Fraction | None:
+        return self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
 
     def _facts(self, first: VideoFrame) -> PhotoFacts:
-        width, height = _square(first, self._stream)
+        width, height = square_size(first, self._aspect())
         if self._turn[0]:
             width, height = height, width
         said = {key.casefold(): value for key, value in {**self._stream.metadata, **self.container.metadata}.items()}
@@ -427,7 +419,7 @@ class Clip:
         elif self.container.duration:
             duration = self.container.duration / 1e6  # AV_TIME_BASE
         return PhotoFacts(
-            width, height, _ORIENTATIONS[self._turn], self._name, captured_at(said), camera(said), max(duration, 0.0)
+            width, height, ORIENTATIONS[self._turn], self._name, captured_at(said), camera(said), max(duration, 0.0)
         )
 
 
@@ -453,58 +445,6 @@ def _chosen(container: InputContainer) -> VideoStream:
         playable,
         key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.width * s.codec_context.height),
     )
-
-
-def _turn(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """Return how a frame is to be turned: rows and columns swapped, then left and right, then top and bottom.
-
-    From the container's display matrix (a, b, u, c, d, v ...), which takes (x, y) to (ax + cy, bx + dy).
-    """
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return False, False, False
-    a, b, _, c, d, *_ = np.frombuffer(bytes(cast("Any", data)), dtype=np.int32)[:9].tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        return True, c < 0, b < 0
-    return False, a < 0, d < 0
-
-
-_ORIENTATIONS: Mapping[tuple[bool, bool, bool], int] = {
-    (False, False, False): 1,
-    (False, True, False): 2,
-    (False, True, True): 3,
-    (False, False, True): 4,
-    (True, False, False): 5,
-    (True, True, False): 6,
-    (True, True, True): 7,
-    (True, False, True): 8,
-}
-"""Turn -> EXIF orientation."""
-
-
-def _upright(rgb: ImageArray, swapped: bool, mirrored: bool, flipped: bool) -> ImageArray:  # noqa: FBT001
-    turned = rgb.swapaxes(0, 1) if swapped else rgb
-    return np.ascontiguousarray(turned[:: -1 if flipped else 1, :: -1 if mirrored else 1])
-
-
-def _square(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
-    """Return width and height of a frame, not yet turned, in square pixels: those of DV and AVCHD are not."""
-    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-    stretch = float(aspect) if aspect and 0.25 <= aspect <= 4 else 1.0
-    return max(1, round(frame.width * stretch)), frame.height
-
-
-def _one_field(rgb: ImageArray) -> ImageArray:
-    """Return an interlaced frame with every second row made of its neighbours: the rows are of two moments."""
-    result = rgb.copy()
-    end = len(rgb) - 1 - (len(rgb) % 2 == 0)
-    result[1:end:2] = rgb[0 : end - 1 : 2] // 2 + rgb[2 : end + 1 : 2] // 2
-    return result
-
-
-def _difference(a: ImageArray, b: ImageArray) -> float:
-    """Return the mean absolute difference of two luminance pictures, 0..255."""
-    return float(np.abs(a.astype(np.int16) - b).mean())
 
 
 def _one_line(error: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 from filming import film, scene, shades
 from PIL import Image
 
-from photocluster import photos, video
+from photocluster import frames, photos, video
 from photocluster.containers import HEAD, captured_at
 from photocluster.errors import PhotoError, PhotoTooLarge, UndecodablePhoto, UnreadableFile
 
@@ -152,8 +152,8 @@ def test_large_frames_are_reduced_and_huge_ones_refused(tmp_path, monkeypatch):
 def test_interlaced_rows_are_of_one_moment():
     rgb = np.zeros((7, 4, 3), dtype=np.uint8)
     rgb[1::2] = 255
-    assert not video._one_field(rgb)[:-1].any()
-    assert video._one_field(rgb[:6])[:5].max() == 0
+    assert not frames.one_field(rgb)[:-1].any()
+    assert frames.one_field(rgb[:6])[:5].max() == 0
 
 
 def test_date_and_camera(tmp_path):
