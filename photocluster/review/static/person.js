@@ -113,6 +113,7 @@ export async function personPage(main, [id]) {
         h("p", { class: "meta" }, `${count(person.total, "face")} in ${count(person.photos, "photo")}`,
           person.aliases.length ? [" · also ", named(person.aliases.join(", "))] : null,
           person.born ? ` · born ${person.born}` : null, person.hidden ? " · hidden" : null),
+        person.note ? h("p", { class: "meta", dir: "auto" }, person.note) : null,
         h("div", { class: "buttons" },
           person.guesses ? h("button", { type: "button", class: "main", onclick: async () => { if (await done({ do: "accept", person: number })) await reload(); } }, `All ${count(person.guesses, "guess", "guesses")} are right`) : null,
           h("button", { type: "button", onclick: rename }, "Rename"),
