@@ -86,7 +86,8 @@ def fast_hdbscan(X: Embeddings) -> Labels:
     """Run fast_hdbscan, approximate above 30 dimensions."""
     from fast_hdbscan import HDBSCAN
 
-    return np.asarray(HDBSCAN(min_cluster_size=3, min_samples=2).fit(np.asarray(X)).labels_)
+    # A copy, since its code would be compiled anew, for half a minute, for an array that is read-only.
+    return np.asarray(HDBSCAN(min_cluster_size=3, min_samples=2).fit(np.array(X)).labels_)
 
 
 def sklearn(X: Embeddings) -> Labels:

@@ -76,6 +76,23 @@ def renumber(keys: IntArray, shift: int, target: IntArray) -> bool:
     return changed
 
 
+def prune(pairs: IntArray, score: ScoreArray, passing: BoolArray) -> int:
+    """Move the pairs (k, 2) to the front of which a group has a pair that scores 0 or more; return how many there are.
+
+    `passing` (n,) starts false.
+    """
+    for r in range(len(pairs)):
+        if score[r] >= 0:
+            passing[pairs[r, 0]] = True
+            passing[pairs[r, 1]] = True
+    count = 0
+    for r in range(len(pairs)):
+        if passing[pairs[r, 0]] or passing[pairs[r, 1]]:
+            pairs[count, 0], pairs[count, 1], score[count] = pairs[r, 0], pairs[r, 1], score[r]
+            count += 1
+    return count
+
+
 def rename(
     pairs: IntArray, score: ScoreArray, target: IntArray, changed: BoolArray, shift: int, keys: IntArray
 ) -> tuple[int, int]:

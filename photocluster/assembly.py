@@ -310,7 +310,8 @@ def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Af
         if agreement is None:
             return np.asarray(np.where(seen, values - rules.min_ratio, -1.0))
         fit = agreement.of(pairs) & (groups.between(pairs) >= MIN_SIMILARITY)
-        doubt = RATIO_SPREAD / np.sqrt(groups.sizes[pairs].min(axis=1))
+        smaller = np.minimum(groups.sizes[pairs[:, 0]], groups.sizes[pairs[:, 1]])
+        doubt = RATIO_SPREAD / np.sqrt(smaller)
         needed = np.where(fit, np.maximum(rules.tree_ratio, rules.min_ratio - doubt), rules.min_ratio)
         return np.asarray(np.where(seen, values - needed, -1.0))
 
@@ -347,12 +348,16 @@ def _share_a_day(pairs: IntArray, labels: IntArray, days: IntArray) -> BoolArray
     result = np.zeros(len(pairs), dtype=bool)
     if len(known) and len(pairs):
         span = int(days.max()) + 1
-        present = np.unique(labels[known] * span + days[known])
-        start, stop = (np.searchsorted(present, (pairs[:, 0] + after) * span) for after in (0, 1))
-        count = stop - start  # days of the first group
+        present = labels[known] * span + days[known]
+        present.sort()
+        first = np.searchsorted(present, np.arange(len(labels) + 1) * span)
+        start = first[pairs[:, 0]]
+        count = first[pairs[:, 0] + 1] - start  # faces of the first group whose day is known
         rows = np.repeat(np.arange(len(pairs)), count)
         place = np.arange(len(rows)) + np.repeat(start - (np.cumsum(count) - count), count)
-        result[rows[np.isin(pairs[rows, 1] * span + present[place] % span, present)]] = True
+        wanted = pairs[rows, 1] * span + present[place] % span
+        found = np.searchsorted(present, wanted).clip(max=len(present) - 1)
+        result[rows[present[found] == wanted]] = True
     return result
 
 

@@ -181,12 +181,7 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
     free = groups.may_join(pairs)  # what is forbidden stays so
     pairs, score = rows_where(pairs, free), score[free]
     while len(pairs):
-        # A pair that falls short matters only where one of the two may still change.
-        passing = np.zeros(n, dtype=bool)
-        passing[rows_where(pairs, score >= 0)] = True
-        alive = passing[pairs[:, 0]] | passing[pairs[:, 1]]
-        if not alive.all():
-            pairs, score = rows_where(pairs, alive), score[alive]
+        pairs, score = _alive(pairs, score, n)
         comers, hosts, values = _best_partners(groups, pairs, score)
         if not len(comers):
             break
@@ -200,6 +195,20 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
         pairs = np.concatenate([pairs, fresh])
         score = np.concatenate([score, affinity(groups, fresh)])
     return labels
+
+
+def _alive(pairs: IntArray, score: ScoreArray, n: int) -> tuple[IntArray, ScoreArray]:
+    """Return the pairs (k, 2), and their score, of which at least one group has a pair that scores 0 or more.
+
+    The others fall short and can no more change. The arrays `pairs` and `score` are overwritten, to spare memory.
+    """
+    passing = np.zeros(n, dtype=bool)
+    if len(pairs) > SMALL:
+        count = compiled(_joining.prune)(pairs, score, passing)
+        return pairs[:count], score[:count]
+    passing[pairs[score >= 0]] = True
+    alive = passing[pairs].any(axis=1)
+    return pairs[alive], score[alive]
 
 
 def renamed(

@@ -9,13 +9,13 @@ hashes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from photocluster._kernels import compiled
 from photocluster.records import ImageArray, IntArray
 
 GRID = 32
@@ -46,8 +46,8 @@ MAX_RADIUS = 2 * BANDS - 1
 EACH_WITH = 8
 """Rows of equal hashes that each row is paired with: enough to hold them together, and few when thousands are equal."""
 
-BLOCK = 1 << 21
-"""Pairs compared at a time: about 100 MB."""
+FEW = 1500
+"""Up to this many hashes all pairs are compared (0.1 s): less than numba takes to start."""
 
 HashArray = NDArray[np.int64]
 
@@ -97,7 +97,7 @@ def near_pairs(hashes: HashArray, radius: int) -> IntArray:
     for step in range(1, min(EACH_WITH, int(count.max(initial=1)) - 1) + 1):
         same = place[by_hash[:-step]] == place[by_hash[step:]]
         found.append(np.stack([by_hash[:-step][same], by_hash[step:][same]], axis=1))
-    near = np.concatenate([np.empty((0, 2), dtype=np.int64), *_near_distinct(distinct, radius)])
+    near = _near_distinct(distinct, radius)
     shown = np.minimum(count, EACH_WITH)
     sizes = shown[near[:, 0]] * shown[near[:, 1]]
     number = np.repeat(np.arange(len(near)), sizes)
@@ -109,44 +109,78 @@ def near_pairs(hashes: HashArray, radius: int) -> IntArray:
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def _near_distinct(values: NDArray[np.uint64], radius: int) -> Iterator[IntArray]:
-    """Yield pairs of rows of distinct hashes that are near; each pair once."""
+def _near_distinct(values: NDArray[np.uint64], radius: int) -> IntArray:
+    """Return the pairs of rows (m, 2) of distinct hashes that are near; each pair once."""
+    if len(values) <= FEW:
+        left, right = np.triu_indices(len(values), 1)
+        near = np.bitwise_count(values[left] ^ values[right]) <= radius
+        return np.stack([left[near], right[near]], axis=1)
     width = 64 // BANDS
     apart = radius // BANDS
     bits = [1 << bit for bit in range(width)]
-    flips = [np.uint64(sum(chosen)) for count in range(apart + 1) for chosen in combinations(bits, count)]
-    mask = np.uint64((1 << width) - 1)
+    flips = np.array(
+        [sum(chosen) for count in range(apart + 1) for chosen in combinations(bits, count)], dtype=np.uint64
+    )
+    kernel = compiled(_in_buckets)
+    found = [np.empty((0, 2), dtype=np.int64)]
     for band in range(BANDS):
-        keys = (values >> np.uint64(band * width)) & mask
+        keys = (values >> np.uint64(band * width)) & np.uint64((1 << width) - 1)
         order = np.argsort(keys, kind="stable")
-        keys, ordered = keys[order], values[order]
-        starts = np.searchsorted(keys, np.arange((1 << width) + 1, dtype=np.uint64))
-        for flip in flips:
-            for left, right in _in_buckets(keys, starts, flip):
-                differ = ordered[left] ^ ordered[right]
-                (near,) = np.nonzero(np.bitwise_count(differ) <= radius)
-                for earlier in range(band):  # found there already
-                    parts = (differ[near] >> np.uint64(earlier * width)) & mask
-                    near = near[np.bitwise_count(parts) > apart]
-                yield np.stack([order[left[near]], order[right[near]]], axis=1)
+        starts = np.searchsorted(keys[order], np.arange((1 << width) + 1, dtype=np.uint64))
+        given = values[order], keys[order], starts, flips, band, width, apart, radius
+        places = np.empty((len(values), 2), dtype=np.int64)
+        count = kernel(*given, places)
+        if count > len(places):
+            places = np.empty((count, 2), dtype=np.int64)
+            kernel(*given, places)
+        found.append(order[places[:count]])
+    return np.concatenate(found)
 
 
-def _in_buckets(keys: NDArray[np.uint64], starts: IntArray, flip: np.uint64) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yield pairs of places in the sorted `keys` where one is the other with `flip` turned over, in blocks."""
-    others = (keys ^ flip).astype(np.int64)
-    begin, end = starts[others], starts[others + 1]
-    if flip:
-        size = np.where(keys < keys ^ flip, end - begin, 0)
-    else:
-        begin = np.arange(1, len(keys) + 1)
-        size = end - begin
-    total = np.cumsum(size)
-    first = 0
-    while first < len(keys):
-        done = int(total[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(total, done + BLOCK, side="right")))
-        part = size[first:last]
-        left = np.repeat(np.arange(first, last), part)
-        offset = np.arange(len(left)) - np.repeat(np.cumsum(part) - part, part)
-        yield left, begin[left] + offset
-        first = last
+def _in_buckets(  # noqa: C901 (a kernel calls no other function)
+    values: NDArray[np.uint64],
+    keys: NDArray[np.uint64],
+    starts: IntArray,
+    flips: NDArray[np.uint64],
+    band: int,
+    width: int,
+    apart: int,
+    radius: int,
+    result: IntArray,
+) -> int:
+    """Find the near pairs of hashes whose parts in a band differ in at most `apart` bits, and in no band before it.
+
+    A kernel (see `_kernels`). `values` are in the order of `keys`, their parts; `starts` says where each part begins.
+    As many pairs of places as `result` (m, 2) has room for are written; returned is how many there are.
+    """
+    mask = np.uint64((1 << width) - 1)
+    count = 0
+    for flip in flips:
+        for i in range(len(values)):
+            other = keys[i] ^ flip
+            if other < keys[i]:
+                continue
+            first = i + 1 if other == keys[i] else starts[other]
+            for j in range(first, starts[other + np.uint64(1)]):
+                differ = values[i] ^ values[j]
+                bits = 0
+                rest = differ
+                while rest and bits <= radius:
+                    rest &= rest - np.uint64(1)  # takes the lowest bit away
+                    bits += 1
+                if bits > radius:
+                    continue
+                new = True
+                for earlier in range(band):
+                    part = (differ >> np.uint64(earlier * width)) & mask
+                    bits = 0
+                    while part:
+                        part &= part - np.uint64(1)
+                        bits += 1
+                    new &= bits > apart
+                if new:
+                    if count < len(result):
+                        result[count, 0] = i
+                        result[count, 1] = j
+                    count += 1
+    return count

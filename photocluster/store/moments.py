@@ -16,8 +16,6 @@ from photocluster.records import FloatArray, IntArray
 from photocluster.store.database import Database
 from photocluster.store.files import FileState
 
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  capture times are the camera's local time, without a zone
-
 STANDS = "EXISTS (SELECT 1 FROM file AS own WHERE own.photo = {} AND own.missing = 0)"
 """Whether a photo, by the expression for its id, has a file that is there."""
 
@@ -161,7 +159,7 @@ class Moments:
         )
         found = self._database.execute(query, _listed(faces)).fetchall()
         numbers = np.array([row[:4] for row in found], dtype=np.int64).reshape(-1, 4)
-        seconds = np.array([_seconds(row[4]) for row in found], dtype=np.float64)
+        seconds = _seconds([row[4] for row in found])
         number: dict[tuple[str, str], int] = {}
         bursts = [-1 if row[5] is None else number.setdefault(row[5:], len(number)) for row in found]
         return Looks(
@@ -321,7 +319,15 @@ def _file(row: Sequence[object]) -> FileOfMoment:
     )
 
 
-def _seconds(captured_at: str | None) -> float:
-    if captured_at is None:
-        return float("nan")
-    return (datetime.fromisoformat(captured_at).replace(tzinfo=None) - EPOCH).total_seconds()
+def _seconds(captured_at: Sequence[str | None]) -> NDArray[np.float64]:
+    """Return capture times (n,) float64 in seconds since 1970 of the camera's clock, NaN where they are not known."""
+    # NumPy knows no zones; few times have one, or parts of a second.
+    plain = [at if at is None or len(at) <= 19 else _without_zone(at) for at in captured_at]
+    moments = np.array(["NaT" if at is None else at for at in plain], dtype="datetime64[us]")
+    seconds = moments.astype(np.int64) / 1e6
+    seconds[np.isnat(moments)] = np.nan
+    return seconds
+
+
+def _without_zone(captured_at: str) -> str:
+    return datetime.fromisoformat(captured_at).replace(tzinfo=None).isoformat()
