@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from making import face, make_library, scanned, unit_vector
 
+from photocluster.cli import clusters as cli_clusters
+from photocluster.cli.main import cli
 from photocluster.pipeline import clusters as pipeline_clusters
 from photocluster.pipeline.clusters import cluster, either
 
@@ -133,3 +136,34 @@ def test_capture_times_are_days_of_the_camera_s_clock():
     assert days.tolist()[:1] + days.tolist()[2:] == [1.5, -1.0, 0.0]
     assert np.isnan(days[1])
     assert pipeline_clusters._days([]).shape == (0,)
+
+
+def test_a_run_lists_the_largest_clusters_and_says_how_many_more_there_are(library_folder, monkeypatch):
+    with make_library(library_folder) as library:
+        library.photos.add(
+            [scanned(f"{shade}.jpg", f"p{shade}", [seen(who, shade) for who in range(3)]) for shade in range(4)]
+        )
+    monkeypatch.setattr(cli_clusters, "MAX_CLUSTERS", 2)
+    done = CliRunner().invoke(cli, ["--library", str(library_folder), "cluster"])
+    assert done.exit_code == 0
+    rows = [line.split()[1:3] for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert rows == [["4", "4"], ["4", "4"]]
+    assert "... and 1 smaller cluster: photocluster clusters" in done.stderr
+
+
+def test_a_run_writes_what_differs_and_nothing_else(library):
+    library.photos.add(
+        [scanned(f"{shade}.jpg", f"p{shade}", [seen(who, shade) for who in range(3)]) for shade in range(4)]
+    )
+    numbers, scores = np.repeat([-2, -1], 6), np.linspace(0, 1, 12).astype(np.float32)
+    faces = np.arange(12)
+    (first,) = library.clusters.store_run({}, faces, numbers, 1, scores, scores)
+    changed = np.where(numbers == -2, first, -1)
+    changed[[0, 11]] = [-1, first]
+    scores[5] = 0.25
+    library.clusters.store_run({}, faces[1:], changed[1:], 0, scores[1:], scores[1:])
+    assert library.clusters.membership() == {
+        face: None if number < 0 else number for face, number in zip(range(1, 12), changed[1:].tolist(), strict=True)
+    }
+    found = library._database.execute("SELECT face, probability, outlier FROM membership ORDER BY face").fetchall()
+    assert [row[1:] for row in found] == [(float(score), float(score)) for score in scores[1:]]

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_CHANGES = 30
 
+MAX_CLUSTERS = 100
+"""Clusters that are listed after a run, the largest ones: `clusters` lists them all."""
+
 
 @click.command()
 @click.option("--min-cluster-size", type=click.IntRange(2), help="Groups of fewer faces are noise.")
@@ -69,7 +72,9 @@ def cluster(
     if as_json:
         write_json(report)
         return
-    _show_clusters(report.clusters)
+    _show_clusters(report.clusters[:MAX_CLUSTERS])
+    if len(report.clusters) > MAX_CLUSTERS:
+        note(f"... and {count(len(report.clusters) - MAX_CLUSTERS, 'smaller cluster')}: photocluster clusters")
     _show_changes(report.changes)
     for sentence in report.contradictions:
         note(f"your words contradict each other: {sentence}")

@@ -61,6 +61,10 @@ NEAR_PLACE = 0.1
 same place: a cut of 5 % at each edge moves what is at the edge by as much."""
 
 
+MANY = 10_000
+"""With more faces than this, all photos are compared: to ask for those of so many faces takes longer."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NearPhotos:
     """Pairs of near-duplicates and the faces that are the same in both.
@@ -107,7 +111,7 @@ def copies_of(library: Library, faces: IntArray) -> IntArray:
 
     -1 says nothing. Faces of photos without a perceptual hash, which an older version scanned, are of no group.
     """
-    return _groups(near_photos(library, faces.tolist()).faces, faces)
+    return _groups(near_photos(library, None if len(faces) > MANY else faces.tolist()).faces, faces)
 
 
 def moments_of(library: Library, faces: IntArray) -> IntArray:

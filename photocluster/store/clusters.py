@@ -157,22 +157,35 @@ class Clusters:
         self, faces: IntArray, numbers: IntArray, probabilities: FloatArray, outliers: FloatArray
     ) -> None:
         """Write what differs from the last run: in a large library most rows stay as they are, and writing is dear."""
-        before = {row[0]: row[1:] for row in self._database.execute("SELECT * FROM membership")}
-        clusters = [None if number < 0 else number for number in numbers.tolist()]
-        come: list[tuple[Any, ...]] = []
-        moved: list[tuple[Any, ...]] = []
-        scored: list[tuple[Any, ...]] = []
-        for row in zip(faces.tolist(), clusters, probabilities.tolist(), outliers.tolist(), strict=True):
-            face, *rest = row
-            held = before.pop(face, None)
-            if held is None:
-                come.append(row)
-            elif held[0] != rest[0]:
-                moved.append((*rest, face))
-            elif held != row[1:]:
-                scored.append((*rest[1:], face))
+        rows = self._database.execute(
+            "SELECT face, ifnull(cluster, -1), probability, outlier FROM membership ORDER BY face"
+        ).fetchall()
+        before = np.array(rows, dtype=np.float64).reshape(-1, 4)  # exact: numbers below 2**53 and single precision
+        del rows
+        now = np.column_stack([faces, numbers, probabilities, outliers]).astype(np.float64)
+        place = np.searchsorted(before[:, 0], now[:, 0]).clip(max=max(len(before) - 1, 0))
+        held = before[place] if len(before) else np.full_like(now, np.nan)
+        known = held[:, 0] == now[:, 0]
+        moved = known & (held[:, 1] != now[:, 1])
+        scored = known & ~moved & (held[:, 2:] != now[:, 2:]).any(axis=1)
+        gone = before[~np.isin(before[:, 0], now[:, 0]), 0]
         write = self._database.executemany
-        write("DELETE FROM membership WHERE face = ?", ((face,) for face in before))
-        write("UPDATE membership SET probability = ?, outlier = ? WHERE face = ?", scored)
-        write("UPDATE membership SET cluster = ?, probability = ?, outlier = ? WHERE face = ?", moved)
-        write("INSERT INTO membership VALUES (?, ?, ?, ?)", come)
+        write("DELETE FROM membership WHERE face = ?", ((int(face),) for face in gone))
+        write(
+            "UPDATE membership SET probability = ?, outlier = ? WHERE face = ?",
+            ((probability, outlier, int(face)) for face, _, probability, outlier in now[scored].tolist()),
+        )
+        write(
+            "UPDATE membership SET cluster = ?, probability = ?, outlier = ? WHERE face = ?",
+            (
+                (None if number < 0 else int(number), probability, outlier, int(face))
+                for face, number, probability, outlier in now[moved].tolist()
+            ),
+        )
+        write(
+            "INSERT INTO membership VALUES (?, ?, ?, ?)",
+            (
+                (int(face), None if number < 0 else int(number), probability, outlier)
+                for face, number, probability, outlier in now[~known].tolist()
+            ),
+        )
