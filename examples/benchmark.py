@@ -59,8 +59,9 @@ def photocluster_exact_graph(X: Embeddings) -> Labels:
 
 def photocluster_tree(X: Embeddings) -> Labels:
     """HDBSCAN by photocluster's graph and hierarchy alone, with a ceiling at 1.05."""
-    from photocluster.graph import neighbour_graph, spanning_tree
+    from photocluster.graph import neighbour_graph
     from photocluster.hierarchy import condense, select, single_linkage
+    from photocluster.spanning import spanning_tree
 
     tree = spanning_tree(X, neighbour_graph(X, 12), min_samples=2)
     return select(condense(single_linkage(tree), 3), max_distance=1.05).labels
@@ -68,8 +69,9 @@ def photocluster_tree(X: Embeddings) -> Labels:
 
 def photocluster_exact(X: Embeddings) -> Labels:
     """Do the same with an exact graph and tree, whatever the size."""
-    from photocluster.graph import neighbour_graph, spanning_tree
+    from photocluster.graph import neighbour_graph
     from photocluster.hierarchy import condense, select, single_linkage
+    from photocluster.spanning import spanning_tree
 
     tree = spanning_tree(X, neighbour_graph(X, 12, exact_limit=len(X)), min_samples=2)
     return select(condense(single_linkage(tree), 3), max_distance=1.05).labels

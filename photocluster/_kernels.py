@@ -1,4 +1,4 @@
-"""The inner loops of `graph` and `hierarchy`, written as plain Python functions on arrays.
+"""The inner loops of `graph`, `spanning` and `hierarchy`, written as plain Python functions on arrays.
 
 `compiled` turns one of them into machine code with numba, once per process and from a cache on disk after the first
 run; small inputs call the plain function instead, so that a library of a few hundred faces never waits for numba's

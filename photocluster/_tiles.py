@@ -1,4 +1,4 @@
-"""Threads and tiles: what the searches of `graph` share.
+"""Threads and tiles: what the searches of `graph` and `spanning` share.
 
 A tile is one matrix product of two blocks of rows. A few Python threads share the tiles, with BLAS held to one thread
 each.

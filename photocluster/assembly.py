@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from photocluster.attachment import HELD, SAME_DAY, attachments, group_means
 from photocluster.constraints import BoolArray
-from photocluster.graph import MANY_NEW, NeighbourGraph, nearest_among, neighbour_graph, spanning_tree
+from photocluster.graph import MANY_NEW, NeighbourGraph, nearest_among, neighbour_graph
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import Background, background, ratio
 from photocluster.merging import (
@@ -42,6 +42,7 @@ from photocluster.merging import (
     unite,
 )
 from photocluster.records import FloatArray, IntArray
+from photocluster.spanning import spanning_tree
 
 TREE_MIN_CLUSTER_SIZE = 5
 """The least cluster of HDBSCAN that counts as a witness; 3 and 5 make no odds."""

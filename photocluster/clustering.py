@@ -18,11 +18,12 @@ from sklearn.utils.validation import validate_data
 from photocluster.assembly import Assembly, Rules, assemble
 from photocluster.constraints import BoolArray, Constraints, gather
 from photocluster.errors import UsageError
-from photocluster.graph import NeighbourGraph, neighbour_graph, spanning_tree
+from photocluster.graph import NeighbourGraph, neighbour_graph
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import ratio
 from photocluster.merging import Groups, ScoreArray, add_rows, unit
 from photocluster.records import NOISE, FloatArray, IntArray
+from photocluster.spanning import spanning_tree
 
 NEIGHBOURS = 16
 """Neighbours of each face that are looked at, from 12 to 32 the results are the same."""

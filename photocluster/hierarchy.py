@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster import _kernels
-from photocluster.graph import SMALL, SpanningTree
+from photocluster.graph import SMALL
+from photocluster.spanning import SpanningTree
 
 DoubleArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -312,7 +312,7 @@ def pairs_of(keys: IntArray) -> IntArray:
 
 
 def rows_where(pairs: IntArray, mask: BoolArray) -> IntArray:
-    """Return `pairs[mask]`, in a third of the time (k, 2)."""
+    """Return `pairs[mask]` (m, 2) in a third of the time."""
     return np.asarray(np.compress(mask, pairs, axis=0))
 
 

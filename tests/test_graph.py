@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from photocluster import _cells, _search, _tiles, graph
-from photocluster.graph import extend_graph, neighbour_graph, spanning_tree
+from photocluster import _cells, _search, _tiles, graph, spanning
+from photocluster.graph import extend_graph, neighbour_graph
+from photocluster.spanning import spanning_tree
 
 
 def album(n, seed=0, people=20):
@@ -40,7 +41,8 @@ def reference_weights(X, min_samples):
 def tiled(monkeypatch):
     """Small inputs take the way of large ones, in tiles that do not divide the points evenly."""
     monkeypatch.setattr(graph, "SMALL", 0)
-    for module in (graph, _search):
+    monkeypatch.setattr(spanning, "SMALL", 0)
+    for module in (graph, spanning, _search):
         monkeypatch.setattr(module, "ROWS", 64)
         monkeypatch.setattr(module, "COLUMNS", 150)
 
@@ -111,12 +113,10 @@ def test_tree_of_points_whose_lists_do_not_leave_their_blob():
 )
 def test_tree_of_points_full_of_ties(points, min_samples):
     X = np.array(points, dtype=np.float32)
-    small = graph.SMALL
-    graph.SMALL = 0
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph, "SMALL", 0)
+        patch.setattr(spanning, "SMALL", 0)
         tree = spanning_tree(X, neighbour_graph(X, min_samples), min_samples=min_samples)
-    finally:
-        graph.SMALL = small
     nth = min(min_samples, len(X) - 1)
     np.testing.assert_allclose(tree.weights, reference_weights(X, nth), atol=1e-5)
 

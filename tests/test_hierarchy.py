@@ -5,8 +5,9 @@ import pytest
 from hdbscan import HDBSCAN
 from sklearn.metrics import adjusted_rand_score
 
-from photocluster.graph import SpanningTree, neighbour_graph, spanning_tree
+from photocluster.graph import neighbour_graph
 from photocluster.hierarchy import condense, select, single_linkage
+from photocluster.spanning import SpanningTree, spanning_tree
 
 
 def album(n=600, seed=0, people=15, copies=0):
