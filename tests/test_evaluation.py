@@ -741,6 +741,7 @@ def test_components_against_scipy():
     assert [labels.tolist() for _, labels in component_clusterings(vectors[:1], (1.0,))] == [[-1]]
 
 
+@pytest.mark.slow
 def test_plots_are_written(tmp_path):
     pytest.importorskip("matplotlib", reason="plots are an optional extra")
     from PIL import Image

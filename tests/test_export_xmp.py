@@ -471,6 +471,7 @@ def _immich(found: dict[str, Any], orientation: int) -> list[tuple[str, Box]]:
     return faces
 
 
+@pytest.mark.slow
 @needs_exiftool
 def test_a_new_sidecar_hides_nothing_of_the_photo_from_immich(library, tmp_path):
     """Immich puts the sidecar's lists in the place of the photo's, and reads the first of three lists of tags."""
@@ -498,6 +499,7 @@ def test_a_new_sidecar_hides_nothing_of_the_photo_from_immich(library, tmp_path)
     assert [kind for _, kind in said(export_xmp(library))] == ["removed", "removed"]
 
 
+@pytest.mark.slow
 @needs_exiftool
 def test_new_lists_in_the_photo_hide_no_iptc_keywords(library, tmp_path):
     path = write_photo(tmp_path / "a.jpg")

@@ -106,6 +106,7 @@ def test_whatever_a_decoder_does_costs_its_own_file_only(scan, album, library_fo
     assert not scan().skipped
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_crash_costs_its_own_file_and_is_tried_again_only_when_asked(scan, album, run_cli, started):
     picture(album / "a.png", 1)
@@ -164,6 +165,7 @@ def test_a_disk_that_stops_to_answer_is_left_for_another_scan(scan, album, libra
     assert run_cli("status", "--json").json["pending"] == {"files": 0, "complete": True}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not say what a process holds")  # noqa: PTH110
 def test_a_worker_that_keeps_memory_is_replaced(scan, album, started):
     for number in range(3):

@@ -95,6 +95,7 @@ def tags(path: Path) -> dict[str, object]:
     return {key: value for key, value in found.items() if key not in PLACES}
 
 
+@pytest.mark.slow
 @needs_exiftool
 def test_names_go_into_a_photo_with_extended_xmp_and_out_again(library, tmp_path):  # noqa: F811
     path = extended(tmp_path / "a.jpg")
