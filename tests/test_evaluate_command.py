@@ -554,7 +554,6 @@ def test_labels_that_are_no_text(tmp_path):
         read_labels(tmp_path / "labels.tsv")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".png", ".html"])
 def test_plots(suffix, tree, pairs, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="plots are an optional extra")
