@@ -13,7 +13,7 @@ from threading import Event, Lock
 import numpy as np
 
 from photocluster import _kernels
-from photocluster._tiles import IndexArray, Progress, Task, offer_to_rows, run, squared_norms
+from photocluster._tiles import IndexArray, Progress, Task, offer_to_rows, run, squared_norms, tile
 from photocluster.records import FloatArray, IntArray
 
 ONE_REGION = 500
@@ -31,7 +31,7 @@ rounds cells are less even, and recall within `NEAR` is .002 less."""
 
 
 def nearest_cells(
-    X: FloatArray, points: IndexArray, number: int, multiple: int, progress: Progress | None
+    X: FloatArray, points: IndexArray, number: int, multiple: int, seed: int, progress: Progress | None
 ) -> IndexArray:
     """Return the `multiple` nearest of about `number` cells to each point, int32 (points, multiple); -1 for none.
 
@@ -43,18 +43,20 @@ def nearest_cells(
         The rows that are divided.
     number, multiple
         How many cells there are to be, and in how many of them each point is.
+    seed
+        Others give other cells.
     progress
         Called now and then with the finished share, 0..1.
     """
     regions = 1 if number <= ONE_REGION else round(np.sqrt(number))
     nearest = np.zeros((len(points), 1), np.int32)
     if regions > 1:
-        centres = _centres(X, [points], [regions])
+        centres = _centres(X, [points], [regions], seed)
         nearest = _compared(X, points, [np.arange(len(points))], centres, REGIONS, None)
     own = np.bincount(nearest[:, 0], minlength=regions)
     counts = np.maximum(np.round(number * own / len(points)), own > 0).astype(np.int64)
     owned = np.split(points[np.argsort(nearest[:, 0], kind="stable")], np.cumsum(own)[:-1])
-    centres = _centres(X, owned, counts.tolist())
+    centres = _centres(X, owned, counts.tolist(), seed)
     return _compared(X, points, members_of_cells(nearest, regions), centres, multiple, progress)
 
 
@@ -65,14 +67,14 @@ def members_of_cells(nearest: IndexArray, number: int | None = None) -> list[Int
     return np.split(order // nearest.shape[1], np.cumsum(sizes)[:-1])[1:]  # the first is that of -1
 
 
-def _centres(X: FloatArray, groups: Sequence[IndexArray], counts: Sequence[int]) -> list[FloatArray]:
+def _centres(X: FloatArray, groups: Sequence[IndexArray], counts: Sequence[int], seed: int) -> list[FloatArray]:
     """Return so many k-means centres (Lloyd) of each group of rows, from a sample of them."""
     centres = [np.empty((0, X.shape[1]), np.float32)] * len(groups)
 
     def task(group: int) -> Task:
         def work(_thread: int, stop: Event) -> None:
             if not stop.is_set():
-                rng = np.random.default_rng(group)
+                rng = np.random.default_rng([seed, group])
                 size = min(len(groups[group]), MEANS_SAMPLE * counts[group])
                 rows = np.sort(rng.choice(groups[group], size, replace=False))
                 centres[group] = _means(np.asarray(X[rows]), counts[group], rng)
@@ -126,9 +128,9 @@ def _compared(
             zeros = np.zeros(len(rows), np.float32)  # a point's own norm is the same to all centres
             with lock:
                 lists = indices[rows], squares[rows]
-            offer_to_rows(lists, nowhere, names, zeros, norms, (-2 * X[points[rows]]) @ means.T)
+            offer_to_rows(lists, nowhere, names, zeros, norms, tile(-2 * X[points[rows]], means))
             with lock:
-                _kernels.compiled(_kernels.combine)(indices, squares, rows, *lists)
+                _kernels.compiled(_kernels.combine)(indices, squares, rows, *lists, np.zeros(len(rows), dtype=bool))
 
         return work
 

@@ -13,14 +13,14 @@ from photocluster.records import FloatArray, IntArray
 ScoreArray = NDArray[np.float64]
 
 
-def multiply(vectors: FloatArray, pairs: IntArray, result: ScoreArray) -> None:
-    """Fill in the dot products (k,) of the rows that each pair (k, 2) names, copying none of them."""
+def multiply(sums: FloatArray, sizes: IntArray, pairs: IntArray, result: ScoreArray) -> None:
+    """Fill in the dot products (k,) of the rows that each pair (k, 2) names, over the product of their sizes (n,)."""
     for r in range(len(pairs)):
-        left, right = vectors[pairs[r, 0]], vectors[pairs[r, 1]]
+        left, right = sums[pairs[r, 0]], sums[pairs[r, 1]]
         total = np.float32(0)
-        for c in range(vectors.shape[1]):
+        for c in range(sums.shape[1]):
             total += left[c] * right[c]
-        result[r] = total
+        result[r] = total / (sizes[pairs[r, 0]] * sizes[pairs[r, 1]])
 
 
 def free(
@@ -114,19 +114,51 @@ def rename(
     return count, other
 
 
-def mark_best(ends: IntArray, score: ScoreArray, top: ScoreArray, first: NDArray[np.int32], result: BoolArray) -> None:
-    """Mark (k, 2) where a pair has the greatest score (k,) of its left and of its right group, the first of equals.
+def list_pairs(indices: NDArray[np.int32], labels: IntArray, shift: int, keys: IntArray) -> int:
+    """Fill in, as numbers, the pairs of what neighbours (n, k), -1 for none, have become (n,); return how many."""
+    count = 0
+    for i in range(indices.shape[0]):
+        for t in range(indices.shape[1]):
+            if indices[i, t] >= 0:
+                left, right = labels[i], labels[indices[i, t]]
+                if left != right:
+                    keys[count] = min(left, right) << shift | max(left, right)
+                    count += 1
+    return count
 
-    `top` (n,) starts at -inf.
+
+def unpack(keys: IntArray, shift: int, pairs: IntArray) -> int:
+    """Fill in the pairs (k, 2) that sorted numbers stand for, each once; return how many there are."""
+    count = 0
+    for r in range(len(keys)):
+        if r == 0 or keys[r] != keys[r - 1]:
+            pairs[count, 0], pairs[count, 1] = keys[r] >> shift, keys[r] & ((1 << shift) - 1)
+            count += 1
+    return count
+
+
+def find_best(
+    pairs: IntArray, score: ScoreArray, top: ScoreArray, first: NDArray[np.int32], rows: IntArray, best: BoolArray
+) -> int:
+    """List the rows of pairs (k, 2) that score 0 or more and have the greatest score (k,) of one of their groups.
+
+    Of equal scores it is the first row's. `top` (n,) starts at -inf, `first` (n,) at -1. Fills in `rows` (n,) and
+    `best` (n, 2), of which of the two groups; returns how many there are.
     """
-    for r in range(len(ends)):
-        for side in range(2):
-            if score[r] > top[ends[r, side]]:
-                top[ends[r, side]] = score[r]
-                first[ends[r, side]] = r
-    for r in range(len(ends)):
-        for side in range(2):
-            result[r, side] = first[ends[r, side]] == r
+    for r in range(len(pairs)):
+        if score[r] >= 0:
+            for side in range(2):
+                if score[r] > top[pairs[r, side]]:
+                    top[pairs[r, side]] = score[r]
+                    first[pairs[r, side]] = r
+    count = 0
+    for r in range(len(pairs)):
+        if score[r] >= 0:
+            left, right = first[pairs[r, 0]] == r, first[pairs[r, 1]] == r
+            if left or right:
+                rows[count], best[count, 0], best[count, 1] = r, left, right
+                count += 1
+    return count
 
 
 def add(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:

@@ -121,15 +121,26 @@ def offer(  # noqa: C901, PLR0912 (a kernel calls no other function)
 
 
 def combine(
-    indices: IndexArray, squares: FloatArray, points: IndexArray, others: IndexArray, other_squares: FloatArray
+    indices: IndexArray,
+    squares: FloatArray,
+    points: IndexArray,
+    others: IndexArray,
+    other_squares: FloatArray,
+    newer: NDArray[np.bool_],
 ) -> None:
     """Bring what the lists `others` (one for each of `points`) know into the lists `indices` (of all points).
 
-    All are (lists, k), sorted by distance, then index.
+    All are (lists, k), sorted by distance, then index. Where they are the `newer` ones, they know all that the lists
+    of all points do.
     """
     last = indices.shape[1] - 1
     for r in range(len(points)):
         i = points[r]
+        if newer[r]:
+            for t in range(last + 1):
+                indices[i, t] = others[r, t]
+                squares[i, t] = other_squares[r, t]
+            continue
         for u in range(last + 1):
             q = others[r, u]
             d = other_squares[r, u]
@@ -293,8 +304,25 @@ def below(
     return count, products.shape[0]
 
 
+def reach(indices: IndexArray, distances: FloatArray, core: FloatArray, edges: IndexArray, weights: FloatArray) -> int:
+    """List the pairs of a neighbour graph (n, k), -1 for no neighbour, by their mutual reachability distance.
+
+    Fills in `edges` (n * k, 2), the smaller number first, and `weights` (n * k,); returns how many there are.
+    """
+    count = 0
+    for i in range(indices.shape[0]):
+        for t in range(indices.shape[1]):
+            j = indices[i, t]
+            if j >= 0:
+                edges[count, 0], edges[count, 1] = min(i, j), max(i, j)
+                weights[count] = max(distances[i, t], core[i], core[j])
+                count += 1
+    return count
+
+
 def link(
     edges: IndexArray,
+    order: NDArray[np.int64],
     n: int,
     kept: IndexArray,
     children: IndexArray,
@@ -308,10 +336,12 @@ def link(
     ----------
     edges
         (m, 2).
+    order
+        (m,) the rows of `edges` in the order in which they are looked at.
     n
         Number of points.
     kept
-        (n - 1,) receives the positions of the edges that join.
+        (n - 1,) receives the rows of the edges that join, in that order.
     children
         (n - 1, 2) receives the two nodes that each kept edge joins, into node n + its position (SciPy's numbering).
     sizes
@@ -332,7 +362,7 @@ def link(
     size = np.ones(2 * n, dtype=np.int32)
     following[:] = -1
     count = 0
-    for e in range(len(edges)):
+    for e in order:
         a = edges[e, 0]
         while parent[a] != a:
             parent[a] = parent[parent[a]]

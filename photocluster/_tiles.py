@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from threading import Event
+from threading import Event, local
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,22 @@ def squared_norms(X: FloatArray) -> FloatArray:
         block = np.asarray(X[start : start + (1 << 15)], np.float32)
         squares[start : start + (1 << 15)] = np.einsum("ij,ij->i", block, block)
     return squares
+
+
+_memory = local()
+
+
+def tile(rows: FloatArray, columns: FloatArray) -> FloatArray:
+    """Return the dot products (a, b) of two blocks of rows, in memory that this thread's next call uses again.
+
+    Fresh memory for each would cost a sixth of the time.
+    """
+    size = len(rows) * len(columns)
+    if getattr(_memory, "buffer", np.empty(0)).size < size:
+        _memory.buffer = np.empty(size, np.float32)
+    products: FloatArray = _memory.buffer[:size].reshape(len(rows), len(columns))
+    np.matmul(rows, columns.T, out=products)
+    return products
 
 
 def offer_pairs(

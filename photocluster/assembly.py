@@ -33,8 +33,7 @@ from photocluster.merging import (
     ScoreArray,
     agglomerate,
     attach,
-    keys_of,
-    pairs_of,
+    neighbouring,
     renamed,
     rows_where,
     unique_pairs,
@@ -150,7 +149,7 @@ def assemble(
     found = _compared_anew(groups.sums, graph, labels, strong)
     tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong, found)
 
-    pairs = _neighbours(graph, labels)
+    pairs = neighbouring(graph.indices, labels)
     if len(found.points):
         pairs = unique_pairs(np.concatenate([pairs, found.pairs()]))
     bold = strong[pairs[:, 0]] & strong[pairs[:, 1]]
@@ -173,20 +172,6 @@ def assemble(
         known = groups.between(state.pairs)
         state.advance(_attach_scraps(state, rules, quality, days), known)
     return Assembly(state.labels, outlier_scores, state.pairs)
-
-
-def _neighbours(graph: NeighbourGraph, labels: IntArray) -> IntArray:
-    """Return the pairs (m, 2) of points whose faces are neighbours, each once."""
-    n, k = graph.indices.shape
-    keys = [np.empty(0, dtype=np.int64)]
-    for start in range(0, n, BLOCK):  # in blocks, to spare memory
-        indices = graph.indices[start : start + BLOCK]
-        both = np.stack([np.repeat(labels[start : start + len(indices)], k), labels[indices.ravel()]], axis=1)
-        keys.append(keys_of(both[indices.ravel() >= 0]))
-    every = np.concatenate(keys)
-    keys.clear()
-    every.sort()
-    return pairs_of(every)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,10 +240,13 @@ class _State:
         self.labels = moved[self.labels]
         changed[moved[changed]] = True
         values = np.empty(len(self.pairs)) if known is None else known
-        pairs, values, fresh = renamed(self.pairs, values, moved, changed)
-        self.pairs = np.concatenate([pairs, fresh])
+        pairs, values, count = renamed(self.pairs, values, moved, changed)
+        if 2 * len(pairs) < len(self.pairs):
+            pairs, values = pairs.copy(), values.copy()  # to give memory back
+        self.pairs = pairs
         if known is not None:
-            self.groups.remember(self.pairs, np.concatenate([values, self.groups.between(fresh)]))
+            values[count:] = self.groups.between(pairs[count:])
+            self.groups.remember(pairs, values)
 
     def look_up_centres(self, strong: BoolArray) -> None:
         """Add the pairs of larger groups whose centres are neighbours."""
@@ -310,7 +298,7 @@ def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Af
         seen = level.contrast(groups, pairs, values) >= rules.min_contrast
         if agreement is None:
             return np.asarray(np.where(seen, values - rules.min_ratio, -1.0))
-        fit = agreement.of(pairs) & (groups.between(pairs) >= MIN_SIMILARITY)
+        fit = agreement.of(groups.whole(pairs)) & (groups.between(pairs) >= MIN_SIMILARITY)
         smaller = np.minimum(groups.sizes[pairs[:, 0]], groups.sizes[pairs[:, 1]])
         doubt = RATIO_SPREAD / np.sqrt(smaller)
         needed = np.where(fit, np.maximum(rules.tree_ratio, rules.min_ratio - doubt), rules.min_ratio)
@@ -398,7 +386,7 @@ def tree_labels(
         indices[rows, :width] = np.where(named >= 0, place[named], -1)
         distances[rows, :width] = np.where(named >= 0, found.graph.distances[:, :width], 2)
     nearest = NeighbourGraph(indices, distances, exact=False)
-    tree = spanning_tree(X[points], nearest, min_samples=min(rules.min_samples, indices.shape[1]))
+    tree = spanning_tree(X, nearest, min_samples=min(rules.min_samples, indices.shape[1]), rows=points)
     selection = select(condense(single_linkage(tree), TREE_MIN_CLUSTER_SIZE), max_distance=rules.max_distance)
     clusters[points] = selection.labels
     scores[points] = selection.outlier_scores

@@ -96,7 +96,8 @@ def single_linkage(tree: SpanningTree) -> DoubleArray:
     kept, sizes = np.empty(n - 1, np.int32), np.empty(n - 1, np.int32)
     children = np.empty((n - 1, 2), np.int32)
     link = _kernels.link if n <= SMALL else _kernels.compiled(_kernels.link)
-    count = link(tree.edges, n, kept, children, sizes, np.empty(n, np.int32), np.empty(n, np.int32))
+    order = np.arange(n - 1)
+    count = link(tree.edges, order, n, kept, children, sizes, np.empty(n, np.int32), np.empty(n, np.int32))
     if count != n - 1:
         raise ValueError(f"{n - 1} edges over {n} points must be a tree, but they hold a circle")
     return np.column_stack([children, tree.weights, sizes]).astype(np.float64)

@@ -51,8 +51,8 @@ class Background:
 
         Less a little for small groups, whose ratio may be great by chance.
         """
+        level = self.levels[groups.whole(pairs)].mean(axis=1)
         left, right = pairs.T
-        level = (self.levels[left] + self.levels[right]) / 2
         chance = SMALL_GROUP_CONTRAST * (1 / groups.sizes[left] + 1 / groups.sizes[right])
         return np.asarray((ratio - level) / (1 - level) - chance)
 

@@ -35,6 +35,9 @@ time."""
 PART = 1 << 16
 """Pairs compared at a time by one of several threads: 8 ms."""
 
+PART_OF_GROUPS = 0.25
+"""With fewer groups in question than this share, they are copied."""
+
 BLOCK = 1 << 15
 """Pairs of groups compared at a time without numba: two blocks of 128 float32 numbers a pair, 32 MB together."""
 
@@ -52,6 +55,10 @@ class Groups:
         (n,) int64: groups of equal link hold faces that the user gave to one person, however far apart they lie.
     persons
         (n,) int64 by link: the user's person, or -1.
+    named
+        Whether the user said anything of anybody.
+    names
+        (n,) int64 the numbers of these groups in the whole of which they are a part (`part`); None for a whole.
     """
 
     def __init__(self, X: FloatArray, constraints: Constraints) -> None:
@@ -59,13 +66,15 @@ class Groups:
         n = len(X)
         self.sums = X
         self.sizes = np.ones(n, dtype=np.int64)
+        self.names: IntArray | None = None
         self.links = np.arange(n, dtype=np.int64)
         self.persons = constraints.persons.copy()
         named = np.flatnonzero(constraints.persons >= 0)
         _, first, number = np.unique(constraints.persons[named], return_index=True, return_inverse=True)
         self.links[named] = named[first[number]]
-        self._named = bool(len(named))
+        self.named = bool(len(named))
         self._apart = keys_of(self.links[constraints.pairs])
+        self._apart_ends: IntArray | None = None  # by link, where those whose smaller link it is end
         self._known: tuple[IntArray, ScoreArray] | None = None
 
     def between(self, pairs: IntArray) -> ScoreArray:
@@ -74,11 +83,7 @@ class Groups:
         Asked about the same array again, with no join in between, it gives the same answer at once.
         """
         if self._known is None or self._known[0] is not pairs:
-            result = _products(self.sums, pairs)
-            for i in range(0, len(pairs), BLOCK):
-                left, right = pairs[i : i + BLOCK].T
-                result[i : i + BLOCK] /= self.sizes[left] * self.sizes[right]
-            self._known = pairs, result
+            self._known = pairs, _mean_products(self.sums, self.sizes, pairs)
         return self._known[1]
 
     def remember(self, pairs: IntArray, values: ScoreArray) -> None:
@@ -95,18 +100,25 @@ class Groups:
         many = self.sizes[groups] > 1
         groups = groups[many]
         sizes = self.sizes[groups]
-        result[many] = (_products(self.sums, np.stack([groups, groups], axis=1)) - sizes) / (sizes * (sizes - 1))
+        means = _mean_products(self.sums, self.sizes, np.stack([groups, groups], axis=1))
+        result[many] = (sizes * means - 1) / (sizes - 1)
         return result
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing forbids anything."""
+        return not (self.named or len(self._apart))
 
     def may_join(self, pairs: IntArray) -> BoolArray:
         """Whether nothing forbids the groups of each pair (k, 2) to be one person."""
-        if not (self._named or len(self._apart)):
+        if self.free:
             return np.ones(len(pairs), dtype=bool)
         if len(pairs) > SMALL:
             free = np.empty(len(pairs), dtype=bool)
-            first = np.cumsum(np.bincount(self._apart >> SHIFT, minlength=len(self.links)))
+            if self._apart_ends is None:
+                self._apart_ends = np.cumsum(np.bincount(self._apart >> SHIFT, minlength=len(self.links)))
             compiled(_joining.free)(
-                np.ascontiguousarray(pairs), self.links, self.persons, self._apart, first, SHIFT, free
+                np.ascontiguousarray(pairs), self.links, self.persons, self._apart, self._apart_ends, SHIFT, free
             )
             return free
         links = self.links[pairs]
@@ -147,6 +159,37 @@ class Groups:
         self.sums[grown] = unit(self.sums[grown])
         self.sizes[grown] = 1
 
+    def part(self, numbers: IntArray) -> Groups:
+        """Return the groups of these numbers (m,), ascending, as groups 0 to m - 1 of their own."""
+        own = self.links[numbers]
+        links, place = among(own, len(self.links))
+        pairs = place[_ends(self._apart)]
+        pairs = pairs[(pairs >= 0).all(axis=1)]
+        persons = np.full(len(numbers), -1, dtype=np.int64)
+        persons[: len(links)] = self.persons[links]
+        part = object.__new__(Groups)
+        part.sums, part.sizes = self.sums[numbers], self.sizes[numbers]
+        part.names = numbers if self.names is None else self.names[numbers]
+        part.links, part.persons, part.named = place[own], persons, bool((persons >= 0).any())
+        part._apart, part._apart_ends, part._known = pairs[:, 0] << SHIFT | pairs[:, 1], None, None
+        return part
+
+    def put_back(self, numbers: IntArray, part: Groups) -> None:
+        """Take in what has become of the part of these numbers (m,)."""
+        self._known = None
+        for i in range(0, len(numbers), BLOCK):
+            self.sums[numbers[i : i + BLOCK]] = part.sums[i : i + BLOCK]
+        self.sizes[numbers] = part.sizes
+        own = self.links[numbers]
+        links, _ = among(own, len(self.links))
+        target = np.empty(len(self.links), dtype=np.int64)
+        target[own] = links[part.links]
+        self._join_links(target[links], links)
+
+    def whole(self, pairs: IntArray) -> IntArray:
+        """Return pairs (k, 2) by the numbers that the groups have in the whole."""
+        return pairs if self.names is None else self.names[pairs]
+
     def _join_links(self, keep: IntArray, gone: IntArray) -> None:
         n = len(self.links)
         differ = keep != gone
@@ -155,6 +198,7 @@ class Groups:
         target[gone] = keep
         np.maximum.at(self.persons, keep, self.persons[gone])
         self.links = target[self.links]
+        self._apart_ends = None
         if len(self._apart) > SMALL:
             if compiled(_joining.renumber)(self._apart, SHIFT, target):
                 self._apart.sort()
@@ -174,14 +218,29 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
 
     Changes `groups`. Returns (n,) int64: the group that each group is part of now.
     """
+    score = _permitted(groups, pairs, affinity(groups, pairs))
+    groups.forget()
+    return _joined(groups, pairs.copy(), score, affinity)
+
+
+def _joined(groups: Groups, pairs: IntArray, score: ScoreArray, affinity: Affinity) -> IntArray:
+    """Do what `agglomerate` does, with pairs whose score is known; the arrays are overwritten.
+
+    Once only a small part of the groups is still in question, that part is looked at by itself: what a round costs then
+    follows from the part's size.
+    """
     n = len(groups.sizes)
     labels = np.arange(n, dtype=np.int64)
-    score = affinity(groups, pairs)
-    groups.forget()
-    free = groups.may_join(pairs)  # what is forbidden stays so
-    pairs, score = rows_where(pairs, free), score[free]
     while len(pairs):
         pairs, score = _alive(pairs, score, n)
+        if len(pairs) < n and n > SMALL:
+            numbers, place = among(pairs, n)
+            if len(numbers) < PART_OF_GROUPS * n:
+                part = groups.part(numbers)
+                moved = np.arange(n, dtype=np.int64)
+                moved[numbers] = numbers[_joined(part, place[pairs], score, affinity)]
+                groups.put_back(numbers, part)
+                return np.asarray(moved[labels])
         comers, hosts, values = _best_partners(groups, pairs, score)
         if not len(comers):
             break
@@ -190,11 +249,20 @@ def agglomerate(groups: Groups, pairs: IntArray, affinity: Affinity) -> IntArray
         moved = target != np.arange(n)
         changed = moved.copy()
         changed[target[moved]] = True
-        pairs, score, fresh = renamed(pairs, score, target, changed)
-        fresh = rows_where(fresh, groups.may_join(fresh))
-        pairs = np.concatenate([pairs, fresh])
-        score = np.concatenate([score, affinity(groups, fresh)])
+        pairs, score, known = renamed(pairs, score, target, changed)
+        score[known:] = _permitted(groups, pairs[known:], affinity(groups, pairs[known:]))
     return labels
+
+
+def _permitted(groups: Groups, pairs: IntArray, score: ScoreArray) -> ScoreArray:
+    """Return the score (k,), and -inf where something forbids the groups of the pair (k, 2) to join."""
+    if groups.free:
+        return score
+    (rows,) = np.nonzero(score >= 0)
+    rows = rows[~groups.may_join(pairs.take(rows, axis=0))]
+    result = score.copy() if len(rows) else score
+    result[rows] = -np.inf
+    return result
 
 
 def _alive(pairs: IntArray, score: ScoreArray, n: int) -> tuple[IntArray, ScoreArray]:
@@ -213,20 +281,26 @@ def _alive(pairs: IntArray, score: ScoreArray, n: int) -> tuple[IntArray, ScoreA
 
 def renamed(
     pairs: IntArray, score: ScoreArray, target: IntArray, changed: BoolArray
-) -> tuple[IntArray, ScoreArray, IntArray]:
-    """Return the pairs (k, 2) of groups that have not changed, with their score, and those that the others turn into.
+) -> tuple[IntArray, ScoreArray, int]:
+    """Return the pairs (k, 2) of groups that have not changed, then those that the others turn into, and their score.
 
     `target` (n,) is what each group is part of now, `changed` (n,) whether it or that group is another than before. The
-    arrays `pairs` and `score` are overwritten, to spare memory.
+    arrays `pairs` and `score` are overwritten, to spare memory; the results are parts of them. The last result is how
+    many pairs have not changed: the score of those behind them is not known.
     """
     if len(pairs) > SMALL:
         keys = np.empty(len(pairs), dtype=np.int64)
         count, other = compiled(_joining.rename)(pairs, score, target, changed, SHIFT, keys)
         keys = keys[:other]
         keys.sort()
-        return pairs[:count], score[:count], pairs_of(keys)
-    touched = changed[pairs[:, 0]] | changed[pairs[:, 1]]
-    return pairs[~touched], score[~touched], unique_pairs(target[pairs[touched]])
+        more = compiled(_joining.unpack)(keys, SHIFT, pairs[count:])
+    else:
+        touched = changed[pairs[:, 0]] | changed[pairs[:, 1]]
+        fresh = unique_pairs(target[pairs[touched]])
+        count, more = len(pairs) - int(touched.sum()), len(fresh)
+        pairs[:count], score[:count] = pairs[~touched], score[~touched]
+        pairs[count : count + more] = fresh
+    return pairs[: count + more], score[: count + more], count
 
 
 def attach(groups: Groups, comers: IntArray, hosts: IntArray, score: ScoreArray) -> IntArray:
@@ -290,9 +364,28 @@ def _first_places(values: IntArray, chosen: BoolArray) -> IntArray:
     return np.asarray(places[np.unique(values[places], return_index=True)[1]])
 
 
+def neighbouring(indices: NDArray[np.int32], labels: IntArray) -> IntArray:
+    """Return, as `unique_pairs` does, the pairs of what faces and their neighbours (n, k), -1 for none, have become.
+
+    `labels` (n,) is what each face has become.
+    """
+    n, k = indices.shape
+    if n <= SMALL:
+        rows, columns = np.nonzero(indices >= 0)
+        return unique_pairs(labels[np.stack([rows, indices[rows, columns]], axis=1)])
+    keys = np.empty(n * k, dtype=np.int64)
+    keys = keys[: compiled(_joining.list_pairs)(indices, labels, SHIFT, keys)]
+    keys.sort()
+    pairs = np.empty((np.count_nonzero(keys[1:] != keys[:-1]) + min(len(keys), 1), 2), dtype=np.int64)
+    compiled(_joining.unpack)(keys, SHIFT, pairs)
+    return pairs
+
+
 def unique_pairs(pairs: IntArray) -> IntArray:
     """Return each pair of two different groups once, the smaller number first, in rising order."""
-    return pairs_of(keys_of(pairs))
+    ends = _ends(keys_of(pairs))
+    differ = ends[:, 0] != ends[:, 1]
+    return ends if differ.all() else rows_where(ends, differ)
 
 
 def keys_of(pairs: IntArray) -> IntArray:
@@ -304,13 +397,6 @@ def keys_of(pairs: IntArray) -> IntArray:
     return _each_once(keys)
 
 
-def pairs_of(keys: IntArray) -> IntArray:
-    """Return the pairs of sorted keys, each once, without those of a group and itself."""
-    ends = _ends(_each_once(keys))
-    differ = ends[:, 0] != ends[:, 1]
-    return ends if differ.all() else rows_where(ends, differ)
-
-
 def rows_where(pairs: IntArray, mask: BoolArray) -> IntArray:
     """Return `pairs[mask]` (m, 2) in a third of the time."""
     return np.asarray(np.compress(mask, pairs, axis=0))
@@ -320,6 +406,16 @@ def _each_once(keys: IntArray) -> IntArray:
     new = np.ones(len(keys), dtype=bool)  # numpy's own unique is several times slower
     np.not_equal(keys[1:], keys[:-1], out=new[1:])
     return keys if new.all() else keys[new]
+
+
+def among(values: IntArray, n: int) -> tuple[IntArray, IntArray]:
+    """Return the numbers (m,) of 0 to n - 1 that are among the values, ascending, and (n,) each one's place, or -1."""
+    present = np.zeros(n, dtype=bool)
+    present[values] = True
+    numbers = np.flatnonzero(present)
+    place = np.full(n, -1, dtype=np.int64)
+    place[numbers] = np.arange(len(numbers))
+    return numbers, place
 
 
 def _ends(keys: IntArray) -> IntArray:
@@ -336,16 +432,11 @@ def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[
     partner it is and that fit it nearly as well (`SLACK`), or a person's thousand photos would need a thousand rounds.
     """
     n = len(groups.sizes)
-    fit = score >= 0
-    ends, score = rows_where(pairs, fit), score[fit]
-    best = _is_best(ends, score, n)
-    rows = np.flatnonzero(best[:, 0] | best[:, 1])
-    if not groups.may_join(ends[rows]).all():  # other joins have taken persons along
-        free = groups.may_join(ends)
-        ends, score = rows_where(ends, free), score[free]
-        best = _is_best(ends, score, n)
-        rows = np.flatnonzero(best[:, 0] | best[:, 1])
-    ends, score, best = ends[rows], score[rows], best[rows]
+    rows, best = _best_rows(pairs, score, n)
+    if groups.named and not groups.may_join(pairs.take(rows, axis=0)).all():  # other joins have taken persons along
+        score = _permitted(groups, pairs, score)
+        rows, best = _best_rows(pairs, score, n)
+    ends, score = pairs.take(rows, axis=0), score[rows]
     mutual = best.all(axis=1)
     pair = ends[mutual]
     swap = groups.sizes[pair[:, 1]] > groups.sizes[pair[:, 0]]
@@ -362,23 +453,27 @@ def _best_partners(groups: Groups, pairs: IntArray, score: ScoreArray) -> tuple[
     return comers, hosts, np.concatenate([score[mutual], score[left], score[right]])
 
 
-def _is_best(ends: IntArray, score: ScoreArray, n: int) -> BoolArray:
-    """Return (k, 2) whether each row of `ends` (k, 2) has the greatest score of its left and of its right group.
+def _best_rows(pairs: IntArray, score: ScoreArray, n: int) -> tuple[IntArray, BoolArray]:
+    """Return the rows (m,) of `pairs` (k, 2) that score 0 or more and have the greatest score of one of their groups.
 
-    Of equal scores it is the first row's.
+    Of equal scores it is the first row's. Beside it (m, 2) of which of the two groups.
     """
     top = np.full(n, -np.inf)
-    if len(ends) > SMALL:
-        result = np.empty(ends.shape, dtype=bool)
-        compiled(_joining.mark_best)(ends, score, top, np.full(n, -1, dtype=np.int32), result)
-        return result
+    if len(pairs) > SMALL:
+        rows, best = np.empty(n, dtype=np.int64), np.empty((n, 2), dtype=bool)
+        count = compiled(_joining.find_best)(pairs, score, top, np.full(n, -1, dtype=np.int32), rows, best)
+        return rows[:count], best[:count]
+    (fit,) = np.nonzero(score >= 0)
+    ends, score = pairs[fit], score[fit]
     for side in range(2):
         np.maximum.at(top, ends[:, side], score)
     first = np.full(n, len(ends), dtype=np.int64)
     for side in range(2):
         rows = np.flatnonzero(score == top[ends[:, side]])
         np.minimum.at(first, ends[rows, side], rows)
-    return np.asarray(first[ends] == np.arange(len(ends))[:, None])
+    best = first[ends] == np.arange(len(ends))[:, None]
+    chosen = best.any(axis=1)
+    return fit[chosen], best[chosen]
 
 
 def unit(vectors: FloatArray) -> FloatArray:
@@ -394,26 +489,26 @@ def add_rows(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:
         compiled(_joining.add)(sums, places, vectors)
 
 
-def _products(vectors: FloatArray, pairs: IntArray) -> ScoreArray:
-    """Return (k,) the dot product of the two rows of `vectors` that each pair (k, 2) names."""
+def _mean_products(sums: FloatArray, sizes: IntArray, pairs: IntArray) -> ScoreArray:
+    """Return (k,) the dot product of the two rows of `sums` that each pair (k, 2) names, over the product of sizes."""
     result = np.empty(len(pairs), dtype=np.float64)
-    if len(vectors) > SMALL:
+    if len(sums) > SMALL:
         pairs = np.ascontiguousarray(pairs)
         blocks = [slice(start, start + PART) for start in range(0, len(pairs), PART)]
         if len(blocks) == 1:
-            compiled(_joining.multiply)(vectors, pairs, result)
+            compiled(_joining.multiply)(sums, sizes, pairs, result)
         else:
-            run([_product_task(vectors, pairs[block], result[block]) for block in blocks])
+            run([_product_task(sums, sizes, pairs[block], result[block]) for block in blocks])
         return result
     for i in range(0, len(pairs), BLOCK):
         left, right = pairs[i : i + BLOCK].T
-        result[i : i + BLOCK] = np.einsum("ij,ij->i", vectors[left], vectors[right])
+        result[i : i + BLOCK] = np.einsum("ij,ij->i", sums[left], sums[right]) / (sizes[left] * sizes[right])
     return result
 
 
-def _product_task(vectors: FloatArray, pairs: IntArray, result: ScoreArray) -> Task:
+def _product_task(sums: FloatArray, sizes: IntArray, pairs: IntArray, result: ScoreArray) -> Task:
     def work(_thread: int, stop: Event) -> None:
         if not stop.is_set():
-            compiled(_joining.multiply)(vectors, pairs, result)
+            compiled(_joining.multiply)(sums, sizes, pairs, result)
 
     return work

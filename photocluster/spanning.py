@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photocluster import _kernels
-from photocluster._tiles import COLUMNS, ROWS, IndexArray, Progress, Task, part, run, squared_norms
+from photocluster._tiles import COLUMNS, ROWS, IndexArray, Progress, Task, part, run, squared_norms, tile
 from photocluster.graph import SMALL, NeighbourGraph, dense_distances
-from photocluster.records import FloatArray
+from photocluster.records import FloatArray, IntArray
 
 CERTIFY_BATCHES = 8
 """The pairs that the search for a better tree finds are condensed to a tree this many times, so that few are held."""
@@ -48,6 +48,7 @@ def spanning_tree(
     *,
     min_samples: int,
     core_distances: FloatArray | None = None,
+    rows: IntArray | None = None,
     progress: Progress | None = None,
 ) -> SpanningTree:
     """Return a minimum spanning tree under the mutual reachability distance.
@@ -61,11 +62,13 @@ def spanning_tree(
     X
         float32 (n, d).
     graph
-        The neighbours of the rows of `X`, at least `min_samples` of each.
+        The neighbours of the points, at least `min_samples` of each.
     min_samples
         Which other point's distance is a point's core distance; with fewer points, the last one's.
     core_distances
         float32 (n,), to be used in place of those that `min_samples` gives.
+    rows
+        int64 (n,), which rows of `X` are the points 0, 1, ...; None for all. `X` may be large, and is not copied.
     progress
         Called now and then with the finished share, 0..1.
 
@@ -74,7 +77,7 @@ def spanning_tree(
     ValueError
         The graph belongs to other points or has too few neighbours.
     """
-    n = len(X)
+    n = len(X) if rows is None else len(rows)
     if len(graph.indices) != n:
         raise ValueError(f"the graph has {len(graph.indices)} points, X has {n}")
     if n < 2:
@@ -84,8 +87,8 @@ def spanning_tree(
         raise ValueError(f"min_samples is {nth}, but the graph has only {graph.indices.shape[1]} neighbours a point")
     core = graph.distances[:, nth - 1] if core_distances is None else np.asarray(core_distances, np.float32)
     if n <= SMALL:
-        return _dense_tree(X, core)
-    forest = _Forest(X, core, *_graph_edges(graph, core))
+        return _dense_tree(X if rows is None else X[rows], core)
+    forest = _Forest(X, rows, core, *_graph_edges(graph, core))
     forest.connect()
     if graph.exact:
         _certify(forest, graph.distances[:, -1], progress)
@@ -119,15 +122,15 @@ def _dense_tree(X: FloatArray, core: FloatArray) -> SpanningTree:
 
 
 def _graph_edges(graph: NeighbourGraph, core: FloatArray) -> tuple[IndexArray, FloatArray]:
-    """Return the pairs of the graph, each once, and their mutual reachability distances."""
-    n, k = graph.indices.shape
-    a = np.repeat(np.arange(n, dtype=np.int32), k)
-    b = graph.indices.ravel()
-    weights = np.maximum(np.maximum(graph.distances.ravel(), core[a]), core[b])
-    # A pair that both list stands twice: Kruskal's second look at it is cheaper than finding it.
-    keep = b >= 0
-    a, b = a[keep], b[keep]
-    return np.column_stack([np.minimum(a, b), np.maximum(a, b)]), weights[keep]
+    """Return the pairs of the graph and their mutual reachability distances.
+
+    A pair that both points list stands twice: Kruskal's second look at it is cheaper than finding it.
+    """
+    edges, weights = np.empty((graph.indices.size, 2), np.int32), np.empty(graph.indices.size, np.float32)
+    count = _kernels.compiled(_kernels.reach)(
+        np.ascontiguousarray(graph.indices), np.ascontiguousarray(graph.distances), core, edges, weights
+    )
+    return edges[:count], weights[:count]
 
 
 def _rising(weights: FloatArray) -> NDArray[np.int64]:
@@ -142,26 +145,34 @@ def _rising(weights: FloatArray) -> NDArray[np.int64]:
 class _Forest:
     """The minimum spanning forest of the edges seen so far."""
 
-    def __init__(self, X: FloatArray, core: FloatArray, edges: IndexArray, weights: FloatArray) -> None:
-        self.X = X
+    def __init__(
+        self, X: FloatArray, rows: IntArray | None, core: FloatArray, edges: IndexArray, weights: FloatArray
+    ) -> None:
+        self._X = X
+        self._rows = rows
         self.core = core
-        self.squares = squared_norms(X)
+        squares = squared_norms(X)
+        self.squares = squares if rows is None else squares[rows]
         self._keep(edges, weights)
+
+    def vectors(self, points: IndexArray | slice) -> FloatArray:
+        """Return the vectors of some points."""
+        return np.asarray(self._X[points if self._rows is None else self._rows[points]])
 
     def add(self, a: IndexArray, b: IndexArray) -> None:
         """Take more pairs of points into account."""
-        weights = np.maximum(np.maximum(_distances(self.X, a, b), self.core[a]), self.core[b])
+        weights = np.maximum(np.maximum(self._distances(a, b), self.core[a]), self.core[b])
         edges = np.column_stack([np.minimum(a, b), np.maximum(a, b)])
         self._keep(np.vstack([self.edges, edges]), np.concatenate([self.weights, weights]))
 
     def _keep(self, edges: IndexArray, weights: FloatArray) -> None:
-        n = len(self.X)
+        n = len(self.core)
         order = _rising(weights)
         kept, children, sizes = (np.empty(shape, np.int32) for shape in (n - 1, (n - 1, 2), n - 1))
         self.following, self.joint = np.empty(n, np.int32), np.empty(n, np.int32)
         link = _kernels.compiled(_kernels.link)
-        count = link(edges[order], n, kept, children, sizes, self.following, self.joint)
-        self.edges, self.weights = edges[order[kept[:count]]], weights[order[kept[:count]]]
+        count = link(edges, order, n, kept, children, sizes, self.following, self.joint)
+        self.edges, self.weights = edges[kept[:count]], weights[kept[:count]]
 
     def components(self) -> NDArray[np.int64]:
         """Return the number of each point's component."""
@@ -169,14 +180,14 @@ class _Forest:
         from scipy.sparse.csgraph import connected_components
 
         ones = np.ones(len(self.edges), np.int8)
-        matrix = coo_array((ones, (self.edges[:, 0], self.edges[:, 1])), shape=(len(self.X), len(self.X)))
+        matrix = coo_array((ones, (self.edges[:, 0], self.edges[:, 1])), shape=(len(self.core), len(self.core)))
         return np.asarray(connected_components(matrix, directed=False)[1], np.int64)
 
     def connect(self) -> None:
         """Join the components by close pairs of points, until one is left."""
-        while len(self.edges) < len(self.X) - 1:
+        while len(self.edges) < len(self.core) - 1:
             labels = self.components()
-            chosen = _representatives(labels, max(1, CONNECTING_PAIRS // len(self.X)))
+            chosen = _representatives(labels, max(1, CONNECTING_PAIRS // len(self.core)))
             self.add(chosen, _nearest_outside(self, chosen, labels))
 
     def leaves(self) -> tuple[NDArray[np.int64], FloatArray]:
@@ -184,7 +195,7 @@ class _Forest:
 
         The greatest of these weights between two points is the greatest weight on their path in the tree.
         """
-        n = len(self.X)
+        n = len(self.core)
         starts = np.ones(n, dtype=bool)
         starts[self.following[self.following >= 0]] = False
         following = self.following.tolist()
@@ -194,15 +205,14 @@ class _Forest:
         leaves = np.array(order)
         return leaves, self.weights[self.joint[leaves[:-1]]]
 
-
-def _distances(X: FloatArray, a: IndexArray, b: IndexArray) -> FloatArray:
-    """Return the distances of pairs of rows, as exactly as `polish`."""
-    distances = np.empty(len(a), np.float32)
-    for start in range(0, len(a), 1 << 13):
-        pairs = slice(start, start + (1 << 13))
-        differences = X[a[pairs]].astype(np.float64) - X[b[pairs]]
-        distances[pairs] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
-    return distances
+    def _distances(self, a: IndexArray, b: IndexArray) -> FloatArray:
+        """Return the distances of pairs of points, as exactly as `polish`."""
+        distances = np.empty(len(a), np.float32)
+        for start in range(0, len(a), 1 << 13):
+            pairs = slice(start, start + (1 << 13))
+            differences = self.vectors(a[pairs]).astype(np.float64) - self.vectors(b[pairs])
+            distances[pairs] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
+        return distances
 
 
 def _representatives(labels: NDArray[np.int64], budget: int) -> IndexArray:
@@ -219,18 +229,18 @@ def _representatives(labels: NDArray[np.int64], budget: int) -> IndexArray:
 
 def _nearest_outside(forest: _Forest, chosen: IndexArray, labels: NDArray[np.int64]) -> IndexArray:
     """Return, of each chosen point, the point of another component at the least mutual reachability distance."""
-    X, squares, core = forest.X, forest.squares, forest.core
+    squares, core, n = forest.squares, forest.core, len(forest.core)
     found = np.empty(len(chosen), np.int32)
 
     def task(start: int) -> Task:
         def work(_thread: int, stop: Event) -> None:
             rows = chosen[start : start + 256]
             best = np.full(len(rows), np.inf, np.float32)
-            for column in range(0, len(X), COLUMNS):
+            for column in range(0, n, COLUMNS):
                 if stop.is_set():
                     return
-                columns = slice(column, min(column + COLUMNS, len(X)))
-                reach = (-2 * X[rows]) @ np.asarray(X[columns]).T
+                columns = slice(column, min(column + COLUMNS, n))
+                reach = tile(-2 * forest.vectors(rows), forest.vectors(columns))
                 reach += squares[rows, None]
                 reach += squares[columns]
                 np.maximum(reach, core[columns] ** 2, out=reach)
@@ -255,7 +265,7 @@ def _certify(forest: _Forest, reach: FloatArray, progress: Progress | None) -> N
     """
     leaves, gaps = forest.leaves()
     tolerance = np.float32(4e-6) * forest.squares.max()
-    search = _Certifier(forest.X, forest.squares, leaves.astype(np.int32), gaps, reach[leaves], tolerance)
+    search = _Certifier(forest, leaves.astype(np.int32), gaps, reach[leaves], tolerance)
     starts = range(0, len(leaves), ROWS)
     batches = [starts[i::CERTIFY_BATCHES] for i in range(CERTIFY_BATCHES)]
     for number, batch in enumerate(batches):
@@ -271,8 +281,7 @@ def _certify(forest: _Forest, reach: FloatArray, progress: Progress | None) -> N
 class _Certifier:
     """The search for pairs nearer than their path in the tree; rows and columns are positions among the leaves."""
 
-    X: FloatArray
-    squares: FloatArray
+    forest: _Forest
     leaves: IndexArray
     gaps: FloatArray
     reach: FloatArray
@@ -305,7 +314,7 @@ class _Certifier:
         for row in range(size - 1):
             np.maximum.accumulate(self.gaps[start + row : end - 1], out=limits[row, row + 1 :])
         points, reach = self.leaves[start:end], self.reach[start:end]
-        X, squares = self.X[points], self.squares[points]
+        X, squares = self.forest.vectors(points), self.forest.squares[points]
         distances = (-2 * X) @ X.T + squares + squares[:, None]
         wanted = (distances < limits**2 + self.tolerance) & (limits > np.maximum(reach, reach[:, None]))
         rows, columns = np.nonzero(np.triu(wanted, 1))
@@ -327,14 +336,14 @@ class _Certifier:
         if not (len(rows) and len(columns)):
             return
         a, b = self.leaves[rows], self.leaves[columns]
-        products = (-2 * self.X[a]) @ self.X[b].T
+        products = tile(-2 * self.forest.vectors(a), self.forest.vectors(b))
         out = np.empty((max(1 << 16, 2 * len(b)), 2), np.int32)
         first = 0
         while first < len(a):
             count, first = _kernels.compiled(_kernels.below)(
                 products,
-                self.squares[a],
-                self.squares[b],
+                self.forest.squares[a],
+                self.forest.squares[b],
                 before**2 + self.tolerance,
                 after**2 + self.tolerance,
                 self.reach[rows] ** 2 - self.tolerance,

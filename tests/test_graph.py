@@ -199,7 +199,7 @@ def test_regions_find_nearly_what_all_centres_find(monkeypatch):
 
 def test_cells_hold_the_points_nearest_to_their_centres():
     X = album(4000)
-    nearest = _cells.nearest_cells(X, np.arange(1000, 4000, dtype=np.int32), 60, 3, None)
+    nearest = _cells.nearest_cells(X, np.arange(1000, 4000, dtype=np.int32), 60, 3, 0, None)
     assert nearest.shape == (3000, 3)
     assert nearest.min() >= 0
     assert (np.sort(nearest, axis=1)[:, 1:] != np.sort(nearest, axis=1)[:, :-1]).all()
