@@ -1,12 +1,18 @@
-"""What the commands share: the library's folder, JSON on stdout, tables, progress on stderr."""
+"""What the commands share: the library's folder, and all that they print.
+
+Everything goes out through `write_text`, `note`, `ask`, `show_table`, `write_json` and `write_paths`, so that no file
+name or message moves the cursor, recolours the terminal or turns a line round: what would is shown as an escape
+(`harmless`), on a terminal and in a pipe alike. JSON and `write_paths` hold names exactly: they are for other programs.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -75,11 +81,39 @@ def library_and_progress(ctx: click.Context, what: str) -> Iterator[tuple[Librar
         yield library, lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def write_json(value: Any) -> None:
+_BYTES = re.compile("[\ud800-\udfff]")
+"""What Python makes of a path's bytes that are not UTF-8."""
+
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters (C0, DEL, C1), line separators, what turns the direction of writing round, and `_BYTES`."""
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    code -= 0xDC00 if 0xDC80 <= code <= 0xDCFF else 0  # a byte, by PEP 383
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def harmless(text: object) -> str:
+    r"""Return a value as text that does nothing to a terminal but fill a line: ``\x1b``, ``\x0a``, ``\u202e``."""
+    return _HARMFUL.sub(_escape, str(text))
+
+
+def write_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON; dataclasses as objects, paths as text, numbers that are not finite as null."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(plain(value), ensure_ascii=not utf8, indent=2, allow_nan=False)
-    click.echo(text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
+    text = json.dumps(plain(value), ensure_ascii=not utf8, indent=indent, allow_nan=False)
+    # JSON's own escapes leave out what lies beyond ASCII's control characters.
+    click.echo(_HARMFUL.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
+
+
+def write_paths(paths: Iterable[str], *, null: bool) -> None:
+    """Print paths byte by byte, each ended by a line break or a null byte; to a terminal as `write_text` does."""
+    if sys.stdout.isatty():
+        for path in paths:
+            write_text(path)
+    else:
+        click.echo(b"".join(os.fsencode(path) + (b"\0" if null else b"\n") for path in paths), nl=False)
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911  one line a kind
@@ -90,20 +124,15 @@ def plain(value: Any) -> Any:  # noqa: PLR0911  one line a kind
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
-    if isinstance(value, Path):
-        return printable(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, (str, Path)):
+        return _BYTES.sub(_escape, str(value))
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def printable(path: Path | str) -> str:
-    r"""Return a path as text that can be printed: bytes that are not UTF-8 as ``\xNN``."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def stdout() -> Console:
@@ -121,22 +150,32 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def note(text: str) -> None:
+def write_text(text: object, *, end: str = "\n") -> None:
+    """Print a line to stdout."""
+    click.echo(harmless(text) + end, nl=False)
+
+
+def note(text: object) -> None:
     """Print a sentence to stderr."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
+
+
+def ask(question: str, *, abort: bool = False) -> bool:
+    """Ask for a yes or no on stderr; `abort`: a no ends the command."""
+    return click.confirm(harmless(question), abort=abort, err=True)
 
 
 def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
     """Print a table to stdout; `columns` is (heading, "left" or "right")."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for heading, justify in columns:
         table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else Text(harmless(cell)) for cell in row))
     stdout().print(table)
 
 

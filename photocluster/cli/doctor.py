@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, device_option, json_option, library_folder, note, show_table, write_json
+from photocluster.cli.console import (
+    count,
+    device_option,
+    json_option,
+    library_folder,
+    note,
+    show_table,
+    write_json,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from photocluster.pipeline.doctoring import Diagnosis, Finding
@@ -63,7 +72,7 @@ def _show(found: Diagnosis) -> None:
     for finding in found.broken:
         note(f"broken: {finding.name}: {finding.detail}")
     if not found.broken:
-        click.echo("all well")
+        write_text("all well")
 
 
 def _row(finding: Finding) -> tuple[str, str, str]:

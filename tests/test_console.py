@@ -1,0 +1,91 @@
+"""What the commands print: nothing in a file name does anything to a terminal, and tables stand in columns."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from making import picture
+
+from photocluster.cli import console
+
+NAMES = {
+    "a\x1b[31mb\x07.png": r"a\x1b[31mb\x07.png",
+    "new\nskipped: line.png": r"new\x0askipped: line.png",
+    "c1 \x9b31m \x7f.png": r"c1 \x9b31m \x7f.png",
+    "turned \u202egnp.exe.png": r"turned \u202egnp.exe.png",
+    "isolated \u2066x.png": r"isolated \u2066x.png",
+    "[red]x[/red].png": "[red]x[/red].png",
+    "[": "[",
+    "[bold]\\": "[bold]\\",
+    ":smile:.png": ":smile:.png",
+    "łódź 李 🙂.png": "łódź 李 🙂.png",
+}
+"""A file's name, and how it is shown."""
+
+HARMFUL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    """Return a folder with a photo of two people and a broken file of each name."""
+    for number, name in enumerate(NAMES):
+        picture(tmp_path / "album" / name, 1, 2, shade=number)
+        picture(tmp_path / "copies" / name, 1, 2, shade=number)
+        (tmp_path / "album" / f"{name}.broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("fake_analyser")
+def test_names_of_files_do_nothing_to_a_terminal_and_are_shown_in_full(album, run_cli):
+    said = [run_cli("scan", album)]
+    run_cli("label", "f0", "Ann [b]\u202e")
+    commands = (
+        *(("status",), ("show", "f0-f99"), ("find", "Ann [b]\u202e"), ("duplicates",), ("people",), ("history",)),
+        *(("propagate", "--dry-run"), ("why", "f2"), ("regions",), ("check",), ("suggest",), ("doctor", "--no-speed")),
+        *(("cluster",), ("clusters",), ("export", "xmp", "--dry-run"), ("identify", f"{album}/\x1b[2J.jpg")),
+        *(("scan", f"{album}/\x1b[2J"), ("show", "\x1b[2J"), ("--\x1b[2J",), ("\x1b[2J",), ("show", "f0", "\x1b[2J")),
+        *(("export", "table", f"{album}/\x1b[2J.csv"), ("backup", f"{album}/\x1b[2J.json"), ("undo", "\x1b[2J")),
+    )
+    said += [run_cli(*command) for command in commands]
+    harmful = [line for ran in said for line in (ran.out + ran.err).split("\n") if HARMFUL.search(line)]
+    assert harmful == []
+    listed = said[4].out
+    for name in NAMES.values():
+        assert f"{name}.broken.png: " in said[0].err
+        assert f"album/{name}" in listed
+    assert not any(line.startswith("skipped: line") for line in said[0].err.split("\n"))
+
+
+@pytest.mark.usefixtures("fake_analyser")
+def test_other_programs_get_names_exactly(album, run_cli):
+    run_cli("scan", album)
+    run_cli("label", "f0-f99", "Ann", "--json")
+    answer = run_cli("show", "Ann", "--json")
+    assert {row["path"] for row in answer.json} == {str(album / "album" / name) for name in NAMES}
+    assert not HARMFUL.search(answer.out)
+
+
+def test_json_says_what_is_not_utf8_and_what_is_no_text(capsys):
+    console.write_json({"path": Path(os.fsdecode(b"gr\xfc\xdfe")), "text": "\x9b\u2028\x1b", "nan": float("nan")})
+    assert capsys.readouterr().out == (
+        '{\n  "path": "gr\\\\xfc\\\\xdfe",\n  "text": "\\u009b\\u2028\\u001b",\n  "nan": null\n}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("terminal", "null", "printed"), [(False, False, "a\x1b\n"), (False, True, "a\x1b\0"), (True, True, "a\\x1b\n")]
+)
+def test_paths_are_exact_but_on_a_terminal(terminal, null, printed, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    console.write_paths(["a\x1b"], null=null)
+    assert capsys.readouterr().out == printed
+
+
+def test_a_question_is_harmless_too(capsys, monkeypatch):
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _="": "y")
+    assert console.ask("Make \x1b[2J one?")
+    assert "\x1b" not in capsys.readouterr().err
