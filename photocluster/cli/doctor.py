@@ -12,6 +12,7 @@ from photocluster.cli.console import (
     json_option,
     library_folder,
     note,
+    plain,
     show_table,
     write_json,
     write_text,
@@ -39,16 +40,10 @@ def doctor(ctx: click.Context, *, speed: bool, device: str, as_json: bool) -> in
 
     found = diagnose(library_folder(ctx), device=device, measure=speed)
     if as_json:
-        write_json({"ok": not found.broken, **_plain(found)})
+        write_json({"ok": not found.broken, **plain(found)})
     else:
         _show(found)
     return 1 if found.broken else 0
-
-
-def _plain(found: Diagnosis) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(found)
 
 
 def _show(found: Diagnosis) -> None:

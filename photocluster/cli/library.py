@@ -13,6 +13,7 @@ from photocluster.cli.console import (
     library_folder,
     note,
     open_library,
+    plain,
     show_table,
     write_json,
     write_text,
@@ -43,7 +44,7 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         waiting = sum(library.regions.count().values())
     in_bursts = sum(len(burst.files) for burst in bursts)
     if as_json:
-        figures = {**_figures(found), "names_without_face": waiting, "bursts": len(bursts), "burst_photos": in_bursts}
+        figures = {**plain(found), "names_without_face": waiting, "bursts": len(bursts), "burst_photos": in_bursts}
         write_json({"library": library_folder(ctx), **figures, "failed": failed, "missing": missing})
         return
     named = (
@@ -82,12 +83,6 @@ def _pending(found: Status) -> str:
     return f"{files}; {count(found.unclustered_faces, 'face')} to be clustered"
 
 
-def _figures(found: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(found)  # type: ignore[call-overload, no-any-return]
-
-
 @click.command()
 @json_option
 @click.pass_context
@@ -101,7 +96,7 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
         problems = library.check()
         found = library.status()
     if as_json:
-        write_json({"problems": problems, **_figures(found)})
+        write_json({"problems": problems, **plain(found)})
     for problem in problems:
         note(problem)
     if problems:
