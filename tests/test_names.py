@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from making import RECIPE, face, picture, scanned, unit_vector
 
-from photocluster.errors import UnknownName, UsageError
+from photocluster.errors import Outdated, UnknownName, UsageError
+from photocluster.pipeline import splitting
 from photocluster.pipeline.clusters import ClusterParameters, cluster
 from photocluster.pipeline.ignoring import ignore, mirror, unignore
 from photocluster.pipeline.naming import accept, label, move, reject, unlabel
@@ -256,6 +257,18 @@ def test_split_finds_the_parts(library_folder):
         ]
         with pytest.raises(UsageError, match="no separate parts"):
             split(library, "Ann (2)")
+
+
+def test_split_moves_no_face_that_was_named_otherwise_while_it_looked_for_parts(library, monkeypatch):
+    def find_parts(*_):
+        label(library, ["f2"], "Ben")
+        return [[0, 2], [3, 4]]
+
+    monkeypatch.setattr(splitting, "find_parts", find_parts)
+    label(library, ["f0", "f2", "f3", "f4"], "Ann")
+    with pytest.raises(Outdated, match="are others by now"):
+        split(library, "Ann")
+    assert names(library) == {0: "Ann", 2: "Ben", 3: "Ann", 4: "Ann"}
 
 
 # Ignoring -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import pytest
 from making import face, make_library, picture, scanned, unit_vector
 
 from photocluster.errors import Outdated, StoreBusy, UsageError
-from photocluster.pipeline import persons, reviewing
+from photocluster.pipeline import persons, reviewing, splitting
 from photocluster.pipeline.ignoring import ignore
 from photocluster.pipeline.naming import label
 from photocluster.pipeline.reviewing import decide, decisions_needed, parse_search, words_of
@@ -340,6 +340,34 @@ def test_decisions_are_those_of_the_command_line_and_are_stored_at_once(folder):
         assert library.names.person(1).cover == 3
         assert {row.face for row in library.faces.rows(person=1)} == {3, 4}
         assert [event.kind for event in library.history.events()].count("split") == 1
+
+
+@pytest.mark.parametrize(("name", "status"), [("Ben", 200), ("Ann", 409)])
+def test_answers_do_not_wait_for_a_search_for_parts(name, status, folder, monkeypatch):
+    answered = threading.Event()
+
+    def find_parts(_library, rows, _min_faces):
+        assert answered.wait(10)
+        return [[row.face for row in rows[:3]], [row.face for row in rows[3:]]]
+
+    async def test(site):
+        await site.post({"do": "label", "cluster": 1, "name": "Ann"})
+        split = asyncio.create_task(site.post({"do": "split", "person": 1}))
+        await asyncio.sleep(0.1)
+        other = await asyncio.wait_for(site.post({"do": "label", "faces": [5], "name": name}), 5)
+        assert other.status_code == 200
+        answered.set()
+        assert (await split).status_code == status
+
+    monkeypatch.setattr(splitting, "find_parts", find_parts)
+    try:
+        with_site(folder, test)
+    finally:
+        answered.set()
+    with Library(folder) as library:
+        assert {row.face for row in library.faces.rows(person=1)} == (
+            {0, 1, 2} if status == 200 else {0, 1, 2, 3, 4, 5}
+        )
 
 
 @pytest.mark.parametrize(

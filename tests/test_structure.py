@@ -114,6 +114,21 @@ def test_no_assert_print_or_pickle():
     assert found == []
 
 
+def test_the_commands_print_by_the_console_alone():
+    """`console` makes harmless what a file name would do to a terminal; `pictures` writes nothing but pictures."""
+    printing = {"echo", "secho", "echo_via_pager", "confirm", "prompt", "print", "write", "writelines"}
+    constant = {("suggest.py", "prompt")}
+    found = [
+        f"{where(path, node.lineno)}: {node.func.attr}"
+        for path in MODULES
+        if part(path) == "cli" and path.name not in {"console.py", "pictures.py"}
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in printing
+        if (path.name, node.func.attr) not in constant
+    ]
+    assert found == []
+
+
 def test_nothing_reaches_the_network():
     text_only = {"urllib", "urllib.parse", "urllib.parse.quote", "urllib.parse.unquote", "http", "http.HTTPStatus"}
     found = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, printable, write_json
+from photocluster.cli.console import count, json_option, note, open_library, write_json, write_text
 from photocluster.cli.targets import MAX_LISTED, dry_run_option, say
 
 
@@ -30,7 +30,7 @@ def backup(ctx: click.Context, file: str, *, as_json: bool) -> None:
         write_json(summary)
         return
     people = count(summary.persons, "person", "people")
-    click.echo(f"{printable(file)}: {people}, {count(summary.faces, 'face')} in {count(summary.photos, 'photo')}")
+    write_text(f"{file}: {people}, {count(summary.faces, 'face')} in {count(summary.photos, 'photo')}")
 
 
 @click.command()

@@ -15,7 +15,6 @@ from photocluster.cli.console import (
     moment_text,
     note,
     open_library,
-    printable,
     show_table,
     stderr,
     write_json,
@@ -195,7 +194,7 @@ def show(ctx: click.Context, target: str, *, as_json: bool) -> None:
                 f"{row.quality.overall:.2f}",
                 row.facts.captured_at,
                 *([moment] if shared else []),
-                printable(row.path) + moment_text(row.time) + (" (missing)" if row.missing else ""),
+                row.path + moment_text(row.time) + (" (missing)" if row.missing else ""),
             )
             for row, moment in zip(rows, moments, strict=True)
         ],
@@ -218,7 +217,7 @@ def _face_facts(row: Any) -> dict[str, object]:
     return {
         "face": row.face,
         "photo": row.photo,
-        "path": printable(row.path),
+        "path": row.path,
         "missing": row.missing,
         "box": [round(v, 2) for v in (box.x0, box.y0, box.x1, box.y1)],
         "detector_score": round(row.detection.score, 4),

@@ -1,12 +1,20 @@
-"""What the commands share: the library's folder, JSON on stdout, tables, progress on stderr."""
+"""What the commands share: the library's folder, and all that they print.
+
+Everything goes out through `write_text`, `note`, `ask`, `show_table`, `write_json` and `write_paths`, so that no file
+name or message moves the cursor, recolours the terminal or turns a line round: what would is shown as an escape
+(`harmless`), on a terminal and in a pipe alike. JSON and `write_paths` hold names exactly: they are for other programs.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
+import re
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -35,6 +43,10 @@ device_option = click.option(
     envvar="PHOTOCLUSTER_DEVICE",
     help="What the models run on; auto is CUDA where it is installed (environment: PHOTOCLUSTER_DEVICE).",
 )
+
+
+GAP = "   "
+"""Between the columns of a table."""
 
 
 def default_library_folder() -> Path:
@@ -75,11 +87,42 @@ def library_and_progress(ctx: click.Context, what: str) -> Iterator[tuple[Librar
         yield library, lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def write_json(value: Any) -> None:
+_BYTES = re.compile("[\ud800-\udfff]")
+"""What Python makes of a path's bytes that are not UTF-8."""
+
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters (C0, DEL, C1), line separators, what turns the direction of writing round, and `_BYTES`."""
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    code -= 0xDC00 if 0xDC80 <= code <= 0xDCFF else 0  # a byte, by PEP 383
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def harmless(text: object) -> str:
+    r"""Return a value as text that does nothing to a terminal but fill a line: ``\x1b``, ``\x0a``, ``\u202e``."""
+    return _HARMFUL.sub(_escape, str(text))
+
+
+def _is_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def write_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON; dataclasses as objects, paths as text, numbers that are not finite as null."""
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(plain(value), ensure_ascii=not utf8, indent=2, allow_nan=False)
-    click.echo(text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
+    text = json.dumps(plain(value), ensure_ascii=not _is_utf8(), indent=indent, allow_nan=False)
+    # JSON's own escapes leave out what lies beyond ASCII's control characters.
+    click.echo(_HARMFUL.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
+
+
+def write_paths(paths: Iterable[str], *, null: bool) -> None:
+    """Print paths byte by byte, each ended by a line break or a null byte; to a terminal as `write_text` does."""
+    if sys.stdout.isatty():
+        for path in paths:
+            write_text(path)
+    else:
+        click.echo(b"".join(os.fsencode(path) + (b"\0" if null else b"\n") for path in paths), nl=False)
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911  one line a kind
@@ -90,28 +133,15 @@ def plain(value: Any) -> Any:  # noqa: PLR0911  one line a kind
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(entry) for entry in value]
-    if isinstance(value, Path):
-        return printable(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, (str, Path)):
+        return _BYTES.sub(_escape, str(value))
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def printable(path: Path | str) -> str:
-    r"""Return a path as text that can be printed: bytes that are not UTF-8 as ``\xNN``."""
-    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
-
-
-def stdout() -> Console:
-    """Return a console for results."""
-    from rich.console import Console
-
-    # A pipe or a file gets whole lines: what is cut off for a narrow window cannot be read by another program.
-    return Console(soft_wrap=False, highlight=False, width=None if os.isatty(1) else 200)
 
 
 def stderr() -> Console:
@@ -121,23 +151,69 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def note(text: str) -> None:
+def write_text(text: object, *, end: str = "\n") -> None:
+    """Print a line to stdout."""
+    click.echo(harmless(text) + end, nl=False)
+
+
+def note(text: object) -> None:
     """Print a sentence to stderr."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
 
 
-def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
-    """Print a table to stdout; `columns` is (heading, "left" or "right")."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+def ask(question: str, *, abort: bool = False) -> bool:
+    """Ask for a yes or no on stderr; `abort`: a no ends the command."""
+    return click.confirm(harmless(question), abort=abort, err=True)
 
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for heading, justify in columns:
-        table.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-    stdout().print(table)
+
+def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table to stdout; `columns` is (heading, "left" or "right").
+
+    A terminal that is too narrow gets the widest columns folded, a pipe or a file whole lines, which other programs can
+    read. `rich.table.Table` would take 7 s for the 22,000 clusters of a million faces; this takes 0.15 s.
+    """
+    from rich.cells import cell_len
+
+    table = [[heading for heading, _ in columns], *([_text(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns - len(" ") - len(GAP) * (len(columns) - 1)
+        widest = next((w for w in range(max(widths), 1, -1) if sum(min(w, width) for width in widths) <= room), 1)
+        widths = [min(width, widest) for width in widths]
+
+    def line(texts: Iterable[str]) -> str:
+        cells = []
+        for text, width, (_, side) in zip(texts, widths, columns, strict=True):
+            space = " " * (width - cell_len(text))
+            cells.append(space + text if side == "right" else text + space)
+        return f" {GAP.join(cells)}".rstrip()
+
+    def lines(texts: Sequence[str]) -> Iterator[str]:
+        if all(cell_len(text) <= width for text, width in zip(texts, widths, strict=True)):
+            return iter([line(texts)])
+        folded = [_folded(text, width) for text, width in zip(texts, widths, strict=True)]
+        return map(line, itertools.zip_longest(*folded, fillvalue=""))
+
+    rule = ("\N{BOX DRAWINGS LIGHT HORIZONTAL}" if _is_utf8() else "-") * (sum(widths) + len(GAP) * (len(columns) - 1))
+    head = [click.style(each, bold=True) for each in lines(table[0])]
+    click.echo("\n".join(["", *head, f" {rule}", *(each for row in table[1:] for each in lines(row)), ""]))
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else harmless(cell)
+
+
+def _folded(text: str, width: int) -> Iterator[str]:
+    """Yield a text in lines, parted between words where that is possible."""
+    from rich.cells import cell_len, chop_cells
+
+    while cell_len(text) > width:
+        part = chop_cells(text, width)[0] or text[0]  # a character may be wider than the column
+        if text[len(part)] != " " and " " in part:
+            part = part[: part.rindex(" ") + 1]
+        yield part.rstrip()
+        text = text[len(part) :].lstrip()
+    yield text
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, device_option, json_option, library_folder, note, show_table, write_json
+from photocluster.cli.console import (
+    count,
+    device_option,
+    json_option,
+    library_folder,
+    note,
+    plain,
+    show_table,
+    write_json,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from photocluster.pipeline.doctoring import Diagnosis, Finding
@@ -30,16 +40,10 @@ def doctor(ctx: click.Context, *, speed: bool, device: str, as_json: bool) -> in
 
     found = diagnose(library_folder(ctx), device=device, measure=speed)
     if as_json:
-        write_json({"ok": not found.broken, **_plain(found)})
+        write_json({"ok": not found.broken, **plain(found)})
     else:
         _show(found)
     return 1 if found.broken else 0
-
-
-def _plain(found: Diagnosis) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(found)
 
 
 def _show(found: Diagnosis) -> None:
@@ -63,7 +67,7 @@ def _show(found: Diagnosis) -> None:
     for finding in found.broken:
         note(f"broken: {finding.name}: {finding.detail}")
     if not found.broken:
-        click.echo("all well")
+        write_text("all well")
 
 
 def _row(finding: Finding) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, printable, show_table, write_json
+from photocluster.cli.console import count, json_option, note, open_library, show_table, write_json
 
 if TYPE_CHECKING:
     from photocluster.pipeline.duplicates import DuplicateGroup
@@ -75,7 +75,7 @@ def _show(found: list[DuplicateGroup]) -> None:
                     f"{file.bytes / 1e3:,.0f} kB",
                     f"{file.width} x {file.height}" if file.width else "",
                     file.faces if file.width else "",
-                    printable(file.path),
+                    file.path,
                 )
             )
     columns = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, note, printable, show_table, write_json
+from photocluster.cli.console import count, note, show_table, write_json, write_text
 from photocluster.cli.measuring import (
     FILE,
     MAX_LISTED,
@@ -304,7 +304,7 @@ def detect(boxes: str, *, root: str | None, min_iou: float, options: Options) ->
     )
     for miss in found.misses[:MAX_LISTED]:
         place = miss.box or miss.nose or ()
-        note(f"missed: {printable(miss.image)} at {' '.join(f'{v:g}' for v in place)}")
+        note(f"missed: {miss.image} at {' '.join(f'{v:g}' for v in place)}")
     if len(found.misses) > MAX_LISTED:
         note(f"... and {len(found.misses) - MAX_LISTED} more; --json lists all")
     return end(found.skipped)
@@ -359,7 +359,7 @@ def clicks(tree: str, *, parameters: ClusterParameters, options: Options) -> int
         for name, way in found.ways.items()
         for goal in way.goals
     ]
-    click.echo(f"naming {count(first.faces, 'face')} of {first.people:,} people")
+    write_text(f"naming {count(first.faces, 'face')} of {first.people:,} people")
     show_table(columns, rows)
     show_groups(
         options,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, json_option, library_and_progress, note, plain, printable, write_json
+from photocluster.cli.console import count, json_option, library_and_progress, note, plain, write_json, write_text
 from photocluster.cli.targets import dry_run_option
 
 if TYPE_CHECKING:
@@ -82,17 +82,18 @@ def _skipped(report: ExportReport | FoldersReport) -> list[dict[str, object]]:
 def _say_exported(report: ExportReport, *, dry_run: bool) -> None:
     if dry_run:
         for change in report.changes:
-            click.echo(change.diff)
+            for line in change.diff.expandtabs().split("\n"):
+                write_text(line)
     kinds = ("made", "updated", "removed")
     counts = [(kind, sum(change.kind == kind for change in report.changes)) for kind in kinds]
     done = [f"{count(number, 'file')} {kind}" for kind, number in counts if number]
     done += [f"{report.unchanged:,} unchanged"] if report.unchanged else []
     done = done or ["nobody is named there: nothing to write" if not report.skipped else "nothing written"]
-    (note if dry_run else click.echo)(("dry run: " if dry_run else "") + ", ".join(done))
+    (note if dry_run else write_text)(("dry run: " if dry_run else "") + ", ".join(done))
     for path, ours, theirs in report.conflicts:
-        note(f'{printable(path)}: "{ours}" here, "{theirs}" by another program for the same face; both are kept')
+        note(f'{path}: "{ours}" here, "{theirs}" by another program for the same face; both are kept')
     for path, reason in report.skipped:
-        note(f"{printable(path)} {reason}")
+        note(f"{path} {reason}")
     if report.embedded:
         note(
             f"{count(report.embedded, 'photo')} with names in the file itself, from an earlier --embed; to bring those "
@@ -136,10 +137,10 @@ def folders(ctx: click.Context, out: str, *, link: str, include_propagated: bool
     if as_json:
         write_json({**plain(report), "skipped": _skipped(report)})
     else:
-        click.echo(
-            f"{printable(Path(out))}: {count(report.persons, 'person', 'people')}; {report.made:,} made, "
+        write_text(
+            f"{Path(out)}: {count(report.persons, 'person', 'people')}; {report.made:,} made, "
             f"{report.removed:,} removed, {report.unchanged:,} unchanged"
         )
         for path, reason in report.skipped:
-            note(f"{printable(path)} {reason}")
+            note(f"{path} {reason}")
     return EXIT_SKIPPED if report.skipped else 0

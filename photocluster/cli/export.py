@@ -15,8 +15,8 @@ from photocluster.cli.console import (
     library_folder,
     note,
     open_library,
-    printable,
     write_json,
+    write_text,
 )
 from photocluster.cli.exchange import folders, xmp
 from photocluster.cli.footage import video
@@ -90,8 +90,9 @@ def html(
             }
         )
     else:
-        click.echo(
-            f"{index.as_uri()}\n{count(summary.people, 'person', 'people')}, "
+        write_text(index.as_uri())
+        write_text(
+            f"{count(summary.people, 'person', 'people')}, "
             f"{count(summary.clusters, 'unnamed cluster')}, {count(summary.noise, 'face')} in none; "
             f"{count(summary.pages, 'page')}"
         )
@@ -122,7 +123,7 @@ def table(ctx: click.Context, out: str, *, as_json: bool) -> None:
     if as_json:
         write_json(summary)
     else:
-        click.echo(f"{printable(summary.path)}: {count(summary.faces, 'face')}")
+        write_text(f"{summary.path}: {count(summary.faces, 'face')}")
 
 
 @export.command()
@@ -142,4 +143,4 @@ def npz(ctx: click.Context, out: str, *, as_json: bool) -> None:
     if as_json:
         write_json(summary)
     else:
-        click.echo(f"{printable(summary.path)}: {count(summary.faces, 'face')}")
+        write_text(f"{summary.path}: {count(summary.faces, 'face')}")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
-
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, printable, show_table, write_json
+from photocluster.cli.console import count, json_option, note, open_library, show_table, write_json, write_paths
 
 
 @click.command()
@@ -52,18 +49,17 @@ def find(
             propagated=not user_only,
         )
     if as_json:
-        write_json([{**asdict(photo), "path": printable(photo.path)} for photo in found])
+        write_json(found)
         return
     if paths or null:
-        end = b"\0" if null else b"\n"
-        click.echo(b"".join(os.fsencode(photo.path) + end for photo in found if not photo.missing), nl=False)
+        write_paths([photo.path for photo in found if not photo.missing], null=null)
     else:
         columns = [("taken", "left"), ("with", "left"), ("photo", "left")]
         rows = [
             (
                 photo.captured_at,
                 ", ".join(photo.persons),
-                printable(photo.path) + (" (missing)" if photo.missing else ""),
+                photo.path + (" (missing)" if photo.missing else ""),
             )
             for photo in found
         ]

@@ -15,9 +15,9 @@ from photocluster.cli.console import (
     note,
     open_library,
     plain,
-    printable,
     stderr,
     write_json,
+    write_text,
 )
 
 
@@ -46,14 +46,14 @@ def video(ctx: click.Context, clip: str, out: str, *, persons: tuple[str, ...], 
         write_json({**plain(summary), "by_person": dict(summary.by_person)})
         return
     people = ", ".join(f"{name} {tracks}" for name, tracks in summary.by_person)
-    click.echo(
-        f"{printable(summary.path)}: {count(summary.frames, 'frame')}, {summary.seconds:.1f} seconds, "
+    write_text(
+        f"{summary.path}: {count(summary.frames, 'frame')}, {summary.seconds:.1f} seconds, "
         f"{count(summary.tracks, 'track')} of faces" + (f" ({people}, unknown {summary.unknown})" if people else "")
     )
     if summary.codec == "mpeg4":
         note("written as MPEG-4 part 2: libav was built without an H.264 encoder here")
     for name in summary.unwritable:
-        note(f"no font on this computer has all letters of {printable(name)}; the missing ones are question marks")
+        note(f"no font on this computer has all letters of {name}; the missing ones are question marks")
 
 
 @contextmanager

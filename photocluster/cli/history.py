@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, show_table, write_json
+from photocluster.cli.console import count, json_option, note, open_library, show_table, write_json, write_text
 from photocluster.cli.targets import dry_run_option
 
 if TYPE_CHECKING:
@@ -105,6 +105,6 @@ def _show(done: TakenBack, verb: str, *, dry_run: bool, as_json: bool, decided: 
         return
     would = "would be " if dry_run else ""
     what = f"{concerned.kind}: {_arguments(concerned)}"
-    click.echo(f"event {concerned.id} {would}{verb} ({what}), {count(done.changes, 'change')}")
+    write_text(f"event {concerned.id} {would}{verb} ({what}), {count(done.changes, 'change')}")
     for other in done.along:
         note(f"{would}taken back along with it: event {other.id} ({other.kind}), which a scan made of it")

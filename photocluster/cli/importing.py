@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, printable, show_table, stderr, write_json
+from photocluster.cli.console import count, json_option, note, open_library, show_table, stderr, write_json
 from photocluster.cli.targets import MAX_LISTED, dry_run_option, say
 
 if TYPE_CHECKING:
@@ -198,17 +198,14 @@ def _say(report: ImportReport, *, dry_run: bool) -> None:
     )
     say(sentence, report.event, dry_run=dry_run)
     for conflict in report.conflicts[:MAX_LISTED]:
-        note(
-            f"left as it is: f{conflict.face} in {printable(conflict.path)}: {conflict.here} here, {conflict.file} in "
-            "the file"
-        )
+        note(f"left as it is: f{conflict.face} in {conflict.path}: {conflict.here} here, {conflict.file} in the file")
     for doubt in report.doubts[:MAX_LISTED]:
         note(
-            f"look at f{doubt.face} in {printable(doubt.path)}: named {doubt.person}, but unlike the other faces "
+            f"look at f{doubt.face} in {doubt.path}: named {doubt.person}, but unlike the other faces "
             f"(distance {doubt.distance:.2f})"
         )
     for path, reason in [*report.problems, *report.unknown][:MAX_LISTED]:
-        note(f"{printable(path)}: {reason}")
+        note(f"{path}: {reason}")
     lists = (report.conflicts, report.doubts, [*report.problems, *report.unknown])
     if any(len(each) > MAX_LISTED for each in lists):
         note("... --json lists all")
@@ -237,14 +234,11 @@ def regions(ctx: click.Context, person: str | None, *, as_json: bool) -> None:
         found = library.regions.kept(None if person is None else person_id(library, person))
     if as_json:
         write_json(
-            [
-                {"person": k.name, "photo": k.photo, "path": printable(k.path), "box": k.box, "from": k.origin}
-                for k in found
-            ]
+            [{"person": k.name, "photo": k.photo, "path": k.path, "box": k.box, "from": k.origin} for k in found]
         )
         return
     columns = [("person", "left"), ("place", "left"), ("from", "left"), ("photo", "left")]
-    rows = [(kept.name, _place(kept.box), kept.origin, printable(kept.path)) for kept in found]
+    rows = [(kept.name, _place(kept.box), kept.origin, kept.path) for kept in found]
     show_table(columns, rows)
     note(f"{count(len(found), 'name')} without a face")
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from photocluster.cli.console import (
+    ask,
     count,
     json_option,
     library_folder,
     note,
     open_library,
-    printable,
+    plain,
     show_table,
     write_json,
+    write_text,
 )
 from photocluster.errors import StoreCorrupt, UsageError
 
@@ -42,14 +44,14 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
         waiting = sum(library.regions.count().values())
     in_bursts = sum(len(burst.files) for burst in bursts)
     if as_json:
-        figures = {**_figures(found), "names_without_face": waiting, "bursts": len(bursts), "burst_photos": in_bursts}
+        figures = {**plain(found), "names_without_face": waiting, "bursts": len(bursts), "burst_photos": in_bursts}
         write_json({"library": library_folder(ctx), **figures, "failed": failed, "missing": missing})
         return
     named = (
         f"{found.named_by_user:,} by you, {found.named_by_import:,} imported, {found.named_by_propagation:,} propagated"
     )
     rows = [
-        ("library", printable(library_folder(ctx))),
+        ("library", library_folder(ctx)),
         ("photos", f"{found.photos:,} ({found.photos_without_faces:,} without faces) in {count(found.files, 'file')}"),
         ("faces", f"{found.faces:,}, {found.clustered_faces:,} of them in {count(found.clusters, 'cluster')}"),
         ("companions", f"{count(found.companion_files, 'file')} beside photos: RAWs, clips, edited copies"),
@@ -65,9 +67,9 @@ def status(ctx: click.Context, *, as_json: bool) -> None:
     ]
     show_table([("", "left"), ("", "left")], rows)
     for path, reason in failed[:MAX_LISTED]:
-        note(f"failed: {printable(path)}: {reason}")
+        note(f"failed: {path}: {reason}")
     for digest, path, faces in missing[:MAX_LISTED]:
-        shown = printable(path) if path.name else f"photo {digest}"  # its file holds something else now
+        shown = path if path.name else f"photo {digest}"  # its file holds something else now
         note(f"missing: {shown} ({count(faces, 'face')})")
     if max(len(failed), len(missing)) > MAX_LISTED:
         note("... --json lists all")
@@ -79,12 +81,6 @@ def _pending(found: Status) -> str:
     if not found.pending.complete:
         files = f"{files} or more, as the last scan was stopped before it had found all"
     return f"{files}; {count(found.unclustered_faces, 'face')} to be clustered"
-
-
-def _figures(found: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(found)  # type: ignore[call-overload, no-any-return]
 
 
 @click.command()
@@ -100,14 +96,14 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
         problems = library.check()
         found = library.status()
     if as_json:
-        write_json({"problems": problems, **_figures(found)})
+        write_json({"problems": problems, **plain(found)})
     for problem in problems:
         note(problem)
     if problems:
         raise StoreCorrupt(f"{library_folder(ctx)}: {count(len(problems), 'problem')} found")
     if not as_json:
         named = found.named_by_user + found.named_by_import
-        click.echo(f"all well: {count(found.photos, 'photo')}, {count(found.faces, 'face')}, {named:,} named by you")
+        write_text(f"all well: {count(found.photos, 'photo')}, {count(found.faces, 'face')}, {named:,} named by you")
 
 
 @click.command()
@@ -133,12 +129,12 @@ def forget(ctx: click.Context, photos: tuple[str, ...], *, missing: bool, yes: b
         named = library.photos.named_faces(found)
         if found and not yes:
             question = f"Forget {count(len(found), 'photo')} with {count(named, 'named face')}? This cannot be undone"
-            if not click.confirm(question, err=True):
+            if not ask(question):
                 note("nothing was forgotten")
                 return 1
         faces = library.photos.forget(found)
     if as_json:
         write_json({"photos": len(found), "faces": faces, "named_faces": named})
     else:
-        click.echo(f"{count(len(found), 'photo')} forgotten with {count(faces, 'face')}, {named:,} of them named")
+        write_text(f"{count(len(found), 'photo')} forgotten with {count(faces, 'face')}, {named:,} of them named")
     return 0

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from photocluster import __version__
+from photocluster.cli.console import harmless, note
 from photocluster.errors import PhotoclusterError
 
 COMMANDS = {
@@ -144,23 +145,23 @@ def run(arguments: list[str]) -> int:
     except PhotoclusterError as error:
         if debug:
             raise
-        click.echo(f"photocluster: {error}", err=True)
+        note(f"photocluster: {error}")
         return error.exit_code
     except click.ClickException as error:
+        error.message = harmless(error.message)  # type: ignore[misc]
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("photocluster: interrupted", err=True)
+        note("photocluster: interrupted")
         return 130
     except SystemExit:  # click's answer when the reader of our output went away, as `| head` does
         return 0
     except Exception as error:
         if debug:
             raise
-        click.echo(
+        note(
             f"photocluster: unexpected {type(error).__name__}: {error}. This is a fault of photocluster; run the same "
-            "command with --debug and report what it prints",
-            err=True,
+            "command with --debug and report what it prints"
         )
         return 1
     return result if isinstance(result, int) else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from photocluster.cli.console import count, json_option, note, printable, show_table, stderr
+from photocluster.cli.console import count, json_option, note, show_table, stderr, write_text
 from photocluster.errors import UsageError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def progress() -> Iterator[Callable[[float, str], None]]:
 def show_measures(title: str, rows: Rows, intervals: Mapping[str, Interval]) -> None:
     """Print a title, and the measures with their intervals."""
     columns = [("measure", "left"), ("value", "right"), ("95 %", "left")]
-    click.echo(title)
+    write_text(title)
     show_table(columns, [(name, cell(value), between(intervals.get(key))) for name, value, key in rows])
 
 
@@ -165,7 +165,7 @@ def between(interval: Interval | None, *, digits: int = 4) -> str:
 
 def some(names: Sequence[str]) -> str:
     """Return the first of many names as text."""
-    listed = ", ".join(printable(name) for name in names[:MAX_LISTED])
+    listed = ", ".join(names[:MAX_LISTED])
     return listed + (f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else "")
 
 
@@ -175,7 +175,7 @@ def plot(options: Options, panels: Sequence[Panel], title: str) -> None:
 
     if options.plot:
         write_plot(options.plot, panels, title=title)
-        note(f"figures: {printable(options.plot)}")
+        note(f"figures: {options.plot}")
 
 
 def note_census(census: Census) -> None:
@@ -193,7 +193,7 @@ def note_census(census: Census) -> None:
 def end(problems: Sequence[tuple[Path, str]], *, skipped: bool = False) -> int:
     """Say what was skipped, and return the exit code."""
     for path, reason in problems[:MAX_LISTED]:
-        note(f"skipped: {printable(path)}: {reason}")
+        note(f"skipped: {path}: {reason}")
     if len(problems) > MAX_LISTED:
         note(f"... and {len(problems) - MAX_LISTED} more; --json lists all")
     return EXIT_SKIPPED if problems or skipped else 0

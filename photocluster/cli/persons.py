@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, json_option, note, open_library, show_table, write_json
+from photocluster.cli.console import ask, count, json_option, note, open_library, show_table, write_json, write_text
 from photocluster.cli.targets import dry_run_option, expand, listed, say
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def rename(ctx: click.Context, person: str, name: str, *, merge: bool, dry_run: 
         other = library.names.person_id(name)
         if not (merge or dry_run or as_json) and other not in {None, person_id(library, person)} and sys.stdin.isatty():
             question = f'There is a person "{name}" already. Make the two one? (undo takes it back)'
-            merge = click.confirm(question, abort=True, err=True)
+            merge = ask(question, abort=True)
         report = run(library, person, name, merge=merge, dry_run=dry_run)
     if as_json:
         write_json({"event": report.event, "person": report.person.name, "was": person})
@@ -203,7 +203,7 @@ def split(
         return
     for part in report.parts:
         name = f"{part.person or target} (stays)" if part.stays else part.person
-        click.echo(f"{name}: {count(len(part.faces), 'face')}: {listed(part.faces)}")
+        write_text(f"{name}: {count(len(part.faces), 'face')}: {listed(part.faces)}")
     if report.event is not None:
         note(f"event {report.event}; to take it back: photocluster undo")
 

@@ -121,6 +121,12 @@ def _scaled(picture: Image, height: int) -> Image:
     return picture.convert("RGB").resize((max(1, round(picture.width * height / picture.height)), height))
 
 
+def show_picture(picture: Image, protocol: Protocol) -> None:
+    """Show a picture on the terminal."""
+    sys.stdout.write(escape_sequence(picture, protocol))
+    sys.stdout.flush()
+
+
 def escape_sequence(picture: Image, protocol: Protocol) -> str:
     """Return what to write to a terminal for the picture to appear."""
     if protocol is Protocol.SIXEL:

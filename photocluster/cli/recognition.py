@@ -18,9 +18,9 @@ from photocluster.cli.console import (
     moment_text,
     note,
     open_library,
-    printable,
     show_table,
     write_json,
+    write_text,
 )
 from photocluster.identification import MARGIN, VERIFICATION_THRESHOLD, Method
 
@@ -96,7 +96,7 @@ def propagate(ctx: click.Context, *, comparing: Comparing, dry_run: bool, as_jso
     else:
         show_table([("person", "left"), ("faces", "right")], report.by_person)
     would = "would be named" if dry_run else "named"
-    click.echo(
+    write_text(
         f"{count(report.examined, 'face')} without your word: {report.named:,} {would} ({report.changed:,} new), "
         f"{report.taken_back:,} taken back, {report.to_confirm:,} to confirm, {report.unknown:,} unknown"
     )
@@ -123,11 +123,11 @@ def why(ctx: click.Context, face: str, *, comparing: Comparing, as_json: bool) -
     if as_json:
         write_json(found)
         return
-    click.echo(f"f{found.face}: {found.words}")
+    write_text(f"f{found.face}: {found.words}")
     rows = [(p.person, f"{p.distance:.3f}", f"{p.radius:.3f}", p.note) for p in found.persons]
     if rows:
         show_table([("person", "left"), ("distance", "right"), ("accepted to", "right"), ("", "left")], rows)
-        faces = [(f"f{f.face}", f.person, f"{f.distance:.3f}", printable(f.path)) for f in found.faces]
+        faces = [(f"f{f.face}", f.person, f"{f.distance:.3f}", f.path) for f in found.faces]
         show_table([("named face", "left"), ("person", "left"), ("distance", "right"), ("photo", "left")], faces)
         note(f"threshold {found.threshold:.3f}, margin {found.margin:.3f}")
 
@@ -227,7 +227,7 @@ def compare(a: str, b: str, *, threshold: float, device: str, as_json: bool) -> 
             rows = [(texts[0][i], texts[1][j], distance_text(d)) for i, j, d in result.pairs]
             show_table([("face in A at", "left"), ("face in B at", "left"), ("distance", "right")], rows)
         verdict = "same person" if result.same else "different people"
-        click.echo(f"{verdict}: distance {result.pairs[0][2]:.3f}, threshold {threshold:.3f}")
+        write_text(f"{verdict}: distance {result.pairs[0][2]:.3f}, threshold {threshold:.3f}")
     return 1 if result.same is None else 0
 
 

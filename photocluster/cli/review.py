@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from photocluster.cli.console import json_option, library_folder, note
+from photocluster.cli.console import json_option, library_folder, note, write_json, write_text
 
 MEGABYTE = 1_000_000
 
@@ -32,7 +30,10 @@ def review(ctx: click.Context, *, port: int, host: str, no_browser: bool, cache:
     from photocluster.review.serving import LOOPBACK, Serving, serve
 
     def announce(address: str, bound: int) -> None:
-        click.echo(json.dumps({"address": address, "port": bound}) if as_json else address)
+        if as_json:
+            write_json({"address": address, "port": bound}, indent=None)
+        else:
+            write_text(address)
         if host not in {LOOPBACK, "localhost", "::1"}:
             note(
                 f"warning: {host} can be reached from other machines, and what goes to and fro is not encrypted; "

@@ -15,7 +15,6 @@ from photocluster.cli.console import (
     json_option,
     library_folder,
     note,
-    printable,
     show_table,
     stderr,
     write_json,
@@ -194,7 +193,7 @@ def _show(report: ScanReport) -> None:
         _show_names(report.propagation)
     bad = [*report.problems, *report.failed]
     for path, reason in bad[:MAX_LISTED]:
-        note(f"skipped: {printable(path)}: {reason}")
+        note(f"skipped: {path}: {reason}")
     if len(bad) > MAX_LISTED:
         note(f"... and {len(bad) - MAX_LISTED} more; --json lists all")
 

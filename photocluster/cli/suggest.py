@@ -14,9 +14,9 @@ from photocluster.cli.console import (
     moment_text,
     note,
     open_library,
-    printable,
     show_table,
     write_json,
+    write_text,
 )
 from photocluster.errors import PhotoclusterError, UsageError
 
@@ -91,8 +91,8 @@ def _json(library: Library, suggestion: Suggestion) -> dict[str, object]:
         "probability": suggestion.probability,
         "faces_at_stake": len(suggestion.faces),
         "faces": list(suggestion.faces),
-        "look_at": [{"face": row.face, "path": printable(row.path)} for row in own],
-        "compare_with": [{"face": row.face, "path": printable(row.path)} for row in others],
+        "look_at": [{"face": row.face, "path": row.path} for row in own],
+        "compare_with": [{"face": row.face, "path": row.path} for row in others],
     }
 
 
@@ -148,7 +148,7 @@ def _ask(library: Library, limit: int) -> None:
             elif outcome in {"y", "n", "x"}:
                 answered.append(place)
             place += 1
-    click.echo(f"{count(len(made), 'answer')}. Carry the names to other faces with: photocluster propagate")
+    write_text(f"{count(len(made), 'answer')}. Carry the names to other faces with: photocluster propagate")
 
 
 def _key(suggestion: Suggestion) -> tuple[object, ...]:
@@ -166,9 +166,9 @@ def _ask_one(library: Library, suggestion: Suggestion, protocol: Protocol, made:
         f" (likely {suggestion.probability:.0%}, distance {suggestion.distance:.3f})" if suggestion.distance else ""
     )
     while True:
-        click.echo(f"{suggestion.words}{likely} ", nl=False)
+        write_text(f"{suggestion.words}{likely}", end=" ")
         key = click.getchar().lower()
-        click.echo(key if key.isprintable() else "")
+        write_text(key if key.isprintable() else "")
         if key in {" ", "\r", "\n", "l"}:
             return "l"
         if key in {"q", "\x03", "\x04", "\x1b", ""}:
@@ -177,9 +177,9 @@ def _ask_one(library: Library, suggestion: Suggestion, protocol: Protocol, made:
             if key == "u":
                 if made:
                     undo(library, made.pop())
-                    click.echo("taken back")
+                    write_text("taken back")
                 else:
-                    click.echo("nothing was answered yet")
+                    write_text("nothing was answered yet")
                 return "u"
             if key in {"y", "n", "x"}:
                 name = (
@@ -191,31 +191,31 @@ def _ask_one(library: Library, suggestion: Suggestion, protocol: Protocol, made:
                     return "l"
                 said = {"y": Answer.YES, "n": Answer.NO, "x": Answer.NOT_A_FACE}[key]
                 report = answer(library, suggestion.number, said, name=name)
-                click.echo(report.words)
+                write_text(report.words)
                 made += [] if report.event is None else [report.event]
                 return key
         except PhotoclusterError as error:
-            note(str(error))
+            note(error)
             return "l"
         note(KEYS)
 
 
 def _show(library: Library, suggestion: Suggestion, protocol: Protocol) -> None:
     """Show the faces: as pictures where the terminal can, else as paths."""
-    from photocluster.cli.pictures import Protocol, escape_sequence, side_by_side
+    from photocluster.cli.pictures import Protocol, show_picture, side_by_side
     from photocluster.pipeline.suggesting import samples
 
     own, others = samples(library, suggestion)
     if protocol is not Protocol.NONE:
         left, right = [crop for row in own if (crop := _crop(row))], [crop for row in others if (crop := _crop(row))]
         if left or right:
-            click.echo(escape_sequence(side_by_side(left, right), protocol), nl=False)
+            show_picture(side_by_side(left, right), protocol)
             return
     for title, rows in (("faces", own), ("and", others)):
         for row in rows:
             box = row.detection.box
             place = f"{box.x0:.0f},{box.y0:.0f} to {box.x1:.0f},{box.y1:.0f}"
-            click.echo(f"  {title:5} f{row.face}  {printable(row.path)}{moment_text(row.time)}  at {place}")
+            write_text(f"  {title:5} f{row.face}  {row.path}{moment_text(row.time)}  at {place}")
 
 
 def _crop(row: FaceRow) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, note
+from photocluster.cli.console import count, note, write_text
 
 if TYPE_CHECKING:
     from photocluster.pipeline.naming import FacesReport
@@ -42,7 +42,7 @@ def listed(faces: Sequence[int]) -> str:
 
 def say(sentence: str, event: int | None, *, dry_run: bool) -> None:
     """Print what a decision did, and how to take it back."""
-    click.echo(f"dry run: {sentence}" if dry_run else sentence)
+    write_text(f"dry run: {sentence}" if dry_run else sentence)
     if event is not None:
         note(f"event {event}; to take it back: photocluster undo")
 

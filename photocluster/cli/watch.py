@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from photocluster.cli.console import count, json_option, library_folder, note, plain, printable
+from photocluster.cli.console import count, json_option, library_folder, note, write_json, write_text
 from photocluster.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -102,26 +101,22 @@ def _show(batch: Batch, *, as_json: bool) -> None:
     if batch.first:
         figures = {"photos": report.photos, "faces": report.faces, "unchanged": report.unchanged}
         if as_json:
-            _line({"news": "scanned", **figures, "failed": report.failed, "problems": report.problems})
+            write_json(
+                {"news": "scanned", **figures, "failed": report.failed, "problems": report.problems}, indent=None
+            )
         failed = f", {count(len(report.failed) + len(report.problems), 'file')} skipped" if report.skipped else ""
         note(
             f"{count(report.photos, 'new photo')} with {count(report.faces, 'face')}, {report.unchanged:,} unchanged "
             f"files{failed}; now watching. Ctrl-C ends"
         )
         for path, reason in report.problems:
-            note(f"skipped: {printable(path)}: {reason}")
+            note(f"skipped: {path}: {reason}")
     for item in batch.items:
         if as_json:
-            _line(
-                {"news": item.news, "path": item.path, "faces": [_face(f) for f in item.faces], "reason": item.reason}
-            )
+            faces = [_face(face) for face in item.faces]
+            write_json({"news": item.news, "path": item.path, "faces": faces, "reason": item.reason}, indent=None)
         else:
-            click.echo(f"{item.news.value:<9}  {printable(item.path)}{_words(item)}")
-
-
-def _line(value: dict[str, Any]) -> None:
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
-    click.echo(text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
+            write_text(f"{item.news.value:<9}  {item.path}{_words(item)}")
 
 
 def _face(face: FaceRow) -> dict[str, object]:

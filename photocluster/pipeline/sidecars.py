@@ -300,11 +300,12 @@ def difference(path: Path, before: bytes, after: bytes) -> str:
     """Return the unified diff of two packets, without what only the form of the XML differs in."""
     old = rdf.parse(before) if before else None
     plain = rdf.serialised(old, before) if old is not None else before
+    name = str(path).replace("\n", "\\n")
     lines = difflib.unified_diff(
         plain.decode("utf-8", "replace").splitlines(),
         after.decode("utf-8", "replace").splitlines(),
-        f"{path}",
-        f"{path}",
+        name,
+        name,
         lineterm="",
         n=2,
     )

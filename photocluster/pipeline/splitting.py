@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from photocluster.errors import UsageError
+from photocluster.errors import Outdated, UsageError
 from photocluster.models import unit
 from photocluster.pipeline.targets import all_faces, resolve, resolve_all
 from photocluster.records import NOISE, FaceRow, FloatArray, IntArray, Source
@@ -45,6 +45,7 @@ def split(
     *,
     to: str | None = None,
     min_faces: int | None = None,
+    parts: Sequence[Sequence[int]] | None = None,
     dry_run: bool = False,
 ) -> SplitReport:
     """Give a part of a person's or a cluster's faces to new persons, by the user's word.
@@ -63,6 +64,8 @@ def split(
         The name of the person for `faces`.
     min_faces
         Least size of a part, where HDBSCAN looks for them; None for a size by the number of faces.
+    parts
+        What `look_for_parts` found, where that is known; nobody has to wait for more than the decision then.
 
     Raises
     ------
@@ -70,27 +73,52 @@ def split(
         There is no such person, cluster or face.
     UsageError
         The faces are not the target's, or nothing would stay; or no parts were found.
+    Outdated
+        While HDBSCAN looked for parts, faces came to the target or left it.
     """
+    if to is not None and not faces:
+        raise UsageError("--to needs the faces that it is for")
+    found = [] if faces else parts or look_for_parts(library, target, min_faces)
+    with library.together():
+        group = _faces_of(library, target)
+        is_cluster = library.names.person_id(target) is None or target.isdecimal()
+        if faces:
+            found = _leaving(library, target, group, faces)
+        elif {face for part in found for face in part} != set(group):
+            raise Outdated(f"the faces of {target} are others by now. Nothing was changed; try again")
+        splitting = _Split(library, target, group, is_cluster=is_cluster)
+        return splitting.run(found, by_hand=bool(faces), to=to, dry_run=dry_run)
+
+
+def look_for_parts(library: Library, target: str, min_faces: int | None = None) -> list[list[int]]:
+    """Return the parts for `split`: seconds of computing for thousands of faces, and nothing is changed.
+
+    Raises
+    ------
+    UnknownName
+        There is no such person or cluster.
+    UsageError
+        There is one part only.
+    """
+    return find_parts(library, list(_faces_of(library, target).values()), min_faces)
+
+
+def _faces_of(library: Library, target: str) -> dict[int, FaceRow]:
     found = resolve(library, target, persons=True)
     if found.one_by_one or not found.faces:
         raise UsageError(f"{target}: give a person with faces, or a cluster's number")
-    group = {row.face: row for row in found.faces}
-    is_cluster = library.names.person_id(target) is None or target.isdecimal()
-    if faces:
-        leaving = all_faces(resolve_all(library, faces))
-        stray = sorted(set(leaving) - set(group))
-        if stray:
-            raise UsageError(f"f{stray[0]} is none of the faces of {target}; see: photocluster show {target}")
-        if len(leaving) == len(group):
-            raise UsageError(
-                f'these are all faces of {target}; to name them otherwise: photocluster label {target} "NAME"'
-            )
-        parts = [sorted(set(group) - set(leaving)), sorted(leaving)]
-    else:
-        if to is not None:
-            raise UsageError("--to needs the faces that it is for")
-        parts = find_parts(library, list(group.values()), min_faces)
-    return _Split(library, target, group, is_cluster=is_cluster).run(parts, by_hand=bool(faces), to=to, dry_run=dry_run)
+    return {row.face: row for row in found.faces}
+
+
+def _leaving(library: Library, target: str, group: Mapping[int, FaceRow], faces: Sequence[str]) -> list[list[int]]:
+    """Return the faces that stay, and those that the user says leave."""
+    leaving = all_faces(resolve_all(library, faces))
+    stray = sorted(set(leaving) - set(group))
+    if stray:
+        raise UsageError(f"f{stray[0]} is none of the faces of {target}; see: photocluster show {target}")
+    if len(leaving) == len(group):
+        raise UsageError(f'these are all faces of {target}; to name them otherwise: photocluster label {target} "NAME"')
+    return [sorted(set(group) - set(leaving)), sorted(leaving)]
 
 
 def find_parts(library: Library, rows: Sequence[FaceRow], min_faces: int | None) -> list[list[int]]:
@@ -137,7 +165,7 @@ class _Split:
         if not is_cluster:
             self._known = next(iter(group.values())).person
 
-    def run(self, parts: list[list[int]], *, by_hand: bool, to: str | None, dry_run: bool) -> SplitReport:
+    def run(self, parts: Sequence[Sequence[int]], *, by_hand: bool, to: str | None, dry_run: bool) -> SplitReport:
         stays = 0 if by_hand or not self._is_cluster else self._best_known(parts)
         base = self._known or f"Cluster {self._target}"
         free = self._free_names(base, first=2 if by_hand or stays is not None else 1)
@@ -160,7 +188,7 @@ class _Split:
                             decision.reject(face, person)
         return SplitReport(decision.event, tuple(report))
 
-    def _best_known(self, parts: list[list[int]]) -> int | None:
+    def _best_known(self, parts: Sequence[Sequence[int]]) -> int | None:
         """Return the part of a cluster that holds most faces which the user gave to its best known person."""
         if self._known is None:
             return None

@@ -57,6 +57,7 @@ class Review:
         self.reader = Desk(folder)
         self.decider = Desk(folder, prepare=Library.leave_checkpoints)
         self.keeper = Desk(folder)
+        self.finder = Desk(folder)
         self.pictures = Pictures(folder, max_bytes=cache_bytes)
         self.queue = Queue(folder, self.reader, self.changes)
         self.changes.listen(self.queue.changed)
@@ -80,6 +81,7 @@ class Review:
         self.reader.close()
         self.decider.close()
         self.keeper.close()
+        self.finder.close()
 
     async def _keep(self) -> None:
         """Take SQLite's log in now and then, so that no decision waits for it: it takes as long as several of them."""
@@ -223,7 +225,9 @@ class _Pages:
             named = await self._review.queue.name_the_sure()
             self._review.changes.look()
             return _json({"event": named["event"], "words": deciding.named_the_sure(named)})
-        done = await self._review.decider.call(deciding.do, fields, self._review.queue.question)
+        look = deciding.look_first(fields)
+        parts = None if look is None else await self._review.finder.call(look)
+        done = await self._review.decider.call(deciding.do, fields, self._review.queue.question, parts)
         if fields.get("do") == "answer":
             self._review.queue.answered(str(fields["question"]))
         self._review.changes.look()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -80,7 +80,17 @@ class Request:
 Question = Callable[[str], dict[str, Any]]
 
 
-def do(library: Library, fields: Mapping[str, Any], question: Question) -> Done:
+def look_first(fields: Mapping[str, Any]) -> Callable[[Library], list[list[int]]] | None:
+    """Return what takes seconds of computing before a decision, and changes nothing; None for most decisions."""
+    request = Request(fields)
+    if fields.get("do") != "split" or request.numbers("faces"):
+        return None
+    return lambda library: splitting.look_for_parts(library, _split_target(library, request))
+
+
+def do(
+    library: Library, fields: Mapping[str, Any], question: Question, parts: Sequence[Sequence[int]] | None = None
+) -> Done:
     """Do what a page asks for.
 
     Parameters
@@ -89,6 +99,8 @@ def do(library: Library, fields: Mapping[str, Any], question: Question) -> Done:
         ``do`` names the verb; the rest depends on it. ``seen``: see `Request.seen`.
     question
         Gives a question by its id.
+    parts
+        What `look_first` found.
 
     Raises
     ------
@@ -100,7 +112,7 @@ def do(library: Library, fields: Mapping[str, Any], question: Question) -> Done:
     request = Request(fields)
     if request.text("do") == "answer":
         return _answer(library, request, question)
-    verb = _VERBS.get(request.text("do"))
+    verb = partial(_split, parts=parts) if request.text("do") == "split" else _VERBS.get(request.text("do"))
     if verb is None:
         raise UsageError(f"there is no decision {request.text('do')!r}")
     return decide(library, request.seen(), partial(verb, library, request))
@@ -209,12 +221,19 @@ def _merge(library: Library, request: Request) -> Done:
     return Done(report.event, f"{', '.join(report.merged)} and {report.person} are one person now")
 
 
-def _split(library: Library, request: Request) -> Done:
-    target = str(request.number("cluster")) if request.has("cluster") else _person(library, request.number("person"))
-    if not request.has("cluster") and target.isdecimal():
-        raise UsageError(f'"{target}" would be read as the number of a cluster; rename the person first')
+def _split_target(library: Library, request: Request) -> str:
+    if request.has("cluster"):
+        return str(request.number("cluster"))
+    name = _person(library, request.number("person"))
+    if name.isdecimal():
+        raise UsageError(f'"{name}" would be read as the number of a cluster; rename the person first')
+    return name
+
+
+def _split(library: Library, request: Request, parts: Sequence[Sequence[int]] | None) -> Done:
     faces = [f"f{face}" for face in request.numbers("faces")]
-    report = splitting.split(library, target, faces, to=request.text("name") if request.has("name") else None)
+    name = request.text("name") if request.has("name") else None
+    report = splitting.split(library, _split_target(library, request), faces, to=name, parts=parts)
     made = [f"{_faces(len(part.faces))} to {part.person}" for part in report.parts if not part.stays]
     return Done(report.event, "; ".join(made))
 
@@ -255,7 +274,6 @@ _VERBS: dict[str, Callable[[Library, Request], Done]] = {
     "cover": _cover,
     "rename": _rename,
     "merge": _merge,
-    "split": _split,
     "hide": _hide,
     "mirror": _mirror,
     "undo": _undo,
