@@ -23,6 +23,16 @@ def multiply(sums: FloatArray, sizes: IntArray, pairs: IntArray, result: ScoreAr
         result[r] = total / (sizes[pairs[r, 0]] * sizes[pairs[r, 1]])
 
 
+def compare(X: FloatArray, labels: IntArray, sums: NDArray[Any], result: ScoreArray) -> None:
+    """Fill in the dot products (n,) of rows and the rows of `sums` that are their labels (n,), where these are >= 0."""
+    for i in range(len(X)):
+        if labels[i] >= 0:
+            total = 0.0
+            for c in range(X.shape[1]):
+                total += X[i, c] * sums[labels[i], c]
+            result[i] = total
+
+
 def free(
     pairs: IntArray,
     links: IntArray,

@@ -21,7 +21,7 @@ from photocluster.errors import UsageError
 from photocluster.graph import NeighbourGraph, neighbour_graph
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import ratio
-from photocluster.merging import Groups, ScoreArray, add_rows, unit
+from photocluster.merging import Groups, ScoreArray, add_rows, similarities, unit
 from photocluster.records import NOISE, FloatArray, IntArray
 from photocluster.spanning import spanning_tree
 
@@ -347,20 +347,17 @@ def _numbered(groups: IntArray, anchored: BoolArray, min_size: int) -> tuple[Int
 
 def _fits(X: FloatArray, labels: IntArray) -> ScoreArray:
     """Return (n,) the mean similarity of each face with the rest of its cluster, relative to the best face's."""
-    result = np.zeros(len(labels))
-    size = np.bincount(labels[labels >= 0])
+    held = labels >= 0
+    size = np.bincount(labels[held])
     sums = np.zeros((len(size), X.shape[1]), dtype=np.float64)
-    blocks = [slice(i, i + (1 << 16)) for i in range(0, len(labels), 1 << 16)]
-    for block in blocks:
-        part = labels[block]
-        add_rows(sums, part[part >= 0], X[block][part >= 0])
-    for block in blocks:
-        held = np.flatnonzero(labels[block] >= 0) + block.start
-        rest = np.einsum("ij,ij->i", X[held], sums[labels[held]]) - 1
-        result[held] = rest / np.maximum(size[labels[held]] - 1, 1)
+    for start in range(0, len(labels), 1 << 16):
+        part = slice(start, start + (1 << 16))
+        add_rows(sums, labels[part][held[part]], X[part][held[part]])
+    result = similarities(X, labels, sums)
+    result[held] = (result[held] - 1) / np.maximum(size[labels[held]] - 1, 1)
     best = np.full(len(size), 1e-9)
-    np.maximum.at(best, labels[labels >= 0], result[labels >= 0])
-    result[labels >= 0] /= best[labels[labels >= 0]]
+    np.maximum.at(best, labels[held], result[held])
+    result[held] /= best[labels[held]]
     return np.asarray(result.clip(0, 1))
 
 

@@ -231,8 +231,9 @@ def _joined(groups: Groups, pairs: IntArray, score: ScoreArray, affinity: Affini
     """
     n = len(groups.sizes)
     labels = np.arange(n, dtype=np.int64)
-    while len(pairs):
-        pairs, score = _alive(pairs, score, n)
+    while True:
+        if 2 * np.count_nonzero(score >= 0) < len(pairs):
+            pairs, score = _alive(pairs, score, n)
         if len(pairs) < n and n > SMALL:
             numbers, place = among(pairs, n)
             if len(numbers) < PART_OF_GROUPS * n:
@@ -243,7 +244,7 @@ def _joined(groups: Groups, pairs: IntArray, score: ScoreArray, affinity: Affini
                 return np.asarray(moved[labels])
         comers, hosts, values = _best_partners(groups, pairs, score)
         if not len(comers):
-            break
+            return labels
         target = attach(groups, comers, hosts, values)
         labels = target[labels]
         moved = target != np.arange(n)
@@ -251,7 +252,6 @@ def _joined(groups: Groups, pairs: IntArray, score: ScoreArray, affinity: Affini
         changed[target[moved]] = True
         pairs, score, known = renamed(pairs, score, target, changed)
         score[known:] = _permitted(groups, pairs[known:], affinity(groups, pairs[known:]))
-    return labels
 
 
 def _permitted(groups: Groups, pairs: IntArray, score: ScoreArray) -> ScoreArray:
@@ -487,6 +487,17 @@ def add_rows(sums: NDArray[Any], places: IntArray, vectors: FloatArray) -> None:
         np.add.at(sums, places, vectors)
     else:
         compiled(_joining.add)(sums, places, vectors)
+
+
+def similarities(X: FloatArray, labels: IntArray, sums: NDArray[Any]) -> ScoreArray:
+    """Return (n,) the dot product of each row with the row of `sums` that its label (n,) names; 0 without a label."""
+    result = np.zeros(len(X), dtype=np.float64)
+    if len(X) > SMALL:
+        compiled(_joining.compare)(X, labels, sums, result)
+        return result
+    (held,) = np.nonzero(labels >= 0)
+    result[held] = np.einsum("ij,ij->i", X[held], sums[labels[held]])
+    return result
 
 
 def _mean_products(sums: FloatArray, sizes: IntArray, pairs: IntArray) -> ScoreArray:
