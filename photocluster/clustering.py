@@ -78,7 +78,8 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         results are nearly the same.
     min_probability
         The least probability (`attachment`) at which a face or scrap of up to three points that was left over joins a
-        group. At 0.9 one in ten of the least sure ones is wrong, and far fewer of all.
+        group. The estimate is a cautious one: of faces between 0.85 and 0.9 none of 91 was wrong in 240 random
+        libraries, and 8 of 55 where a person with one to three photos looks like another with many.
     duplicate_distance
         Faces whose mean distance is below it count as one. Other photos of the person start at about 0.45.
     min_quality
@@ -112,7 +113,7 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         min_ratio: float = 0.65,
         tree_ratio: float = 0.49,
         min_contrast: float = 0.35,
-        min_probability: float = 0.9,
+        min_probability: float = 0.85,
         duplicate_distance: float = 0.3,
         min_quality: float = 0.1,
         extras: bool = True,
