@@ -6,8 +6,9 @@ Pure on arrays.
    each: they are weak evidence of each other, and would otherwise be the densest clusters of all.
 2. HDBSCAN's tree of the points, cut at an absolute ceiling, says which points it would put together (`tree_labels`).
 3. Groups that are surely one person form by average linkage.
-4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where the tree has the two
-   in one cluster, that is a second witness, and less of a ratio will do.
+4. Groups join whose ratio is great enough and stands out from the background (`judgement`). Where one of the two is a
+   scrap, whose ratio may be small by chance, and the tree has it in one cluster with the other, less of a ratio will
+   do.
 5. Single faces and scraps join the group to which they probably belong (`attachment`); weak faces (of low quality, or
    from videos) only come in here.
 
@@ -50,16 +51,13 @@ TREE_NEIGHBOURS = 8
 """Neighbours of a point that the tree is made of; more of them have changed none of its clusters."""
 
 SCRAP = 3
-"""Groups of up to this many points may be attached to a greater one."""
+"""Groups of up to this many points may be attached to a greater one, and for them the tree's word counts. Between
+greater ones it does not: it has two look-alikes in one cluster, too. In 120 random libraries of LFW, web photos and a
+band, 67 pairs of groups of four and more with a ratio from .50 to .65 were two people, and 6 one."""
 
 ROUNDS = 2
 """How often each judgement is made anew with the background that its joins have changed; a third time changes
 nothing."""
-
-RATIO_SPREAD = 0.16
-"""Standard deviation of the ratio of one photo and its person: of .78, .1 by the photo's own direction and .08 by its
-quality (`attachment`); over the root of m for m photos. What a group of two lacks may be chance, what a group of twenty
-lacks is not."""
 
 MIN_SIMILARITY = 0.2
 """Groups of less mean similarity are never one person: two random people reach it in 1.5 % of pairs (MODELS.md,
@@ -298,11 +296,12 @@ def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Af
         seen = level.contrast(groups, pairs, values) >= rules.min_contrast
         if agreement is None:
             return np.asarray(np.where(seen, values - rules.min_ratio, -1.0))
-        fit = agreement.of(groups.whole(pairs)) & (groups.between(pairs) >= MIN_SIMILARITY)
-        smaller = np.minimum(groups.sizes[pairs[:, 0]], groups.sizes[pairs[:, 1]])
-        doubt = RATIO_SPREAD / np.sqrt(smaller)
-        needed = np.where(fit, np.maximum(rules.tree_ratio, rules.min_ratio - doubt), rules.min_ratio)
-        return np.asarray(np.where(seen, values - needed, -1.0))
+        sizes = groups.sizes[pairs]
+        smaller, greater = sizes.min(axis=1), sizes.max(axis=1)
+        fit = (smaller <= SCRAP) & (greater > SCRAP) & agreement.of(groups.whole(pairs))
+        fit &= groups.between(pairs) >= MIN_SIMILARITY
+        doubt = (rules.min_ratio - rules.tree_ratio) / np.sqrt(smaller)
+        return np.asarray(np.where(seen, values - rules.min_ratio + np.where(fit, doubt, 0), -1.0))
 
     return judge
 

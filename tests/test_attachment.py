@@ -119,19 +119,29 @@ def test_means_by_group():
     assert means == pytest.approx([0.75, np.nan, 0.25, np.nan, np.nan], nan_ok=True)
 
 
-@pytest.mark.parametrize(("size", "one"), [(2, True), (24, False)])
-def test_the_tree_s_word_makes_up_for_what_may_be_chance(size, one):
-    """Two groups whose ratio is .58, both in one cluster of HDBSCAN: of few faces it may be .65, of many it is not."""
+@pytest.mark.parametrize(
+    ("sizes", "cosine", "one"),
+    [
+        ((1, 12), 0.52, True),
+        ((1, 12), 0.46, False),
+        ((2, 12), 0.545, True),
+        ((3, 12), 0.54, False),  # of three photos it is less probable that all lie far off by chance
+        ((2, 2), 0.6, False),  # the tree's cluster may be anybody's
+        ((5, 20), 0.6, False),  # two look-alikes are in one cluster, too
+        ((12, 18), 0.62, False),
+    ],
+)
+def test_the_tree_s_word_makes_up_for_what_a_scrap_lacks_by_chance(sizes, cosine, one):
     axes = np.eye(D)
-    centres = axes[0], 0.58 * axes[0] + np.sqrt(1 - 0.58**2) * axes[1]
+    centres = axes[0], cosine * axes[0] + np.sqrt(1 - cosine**2) * axes[1]
     q = np.sqrt(0.6)  # so that the mean similarity within is the usual one
-    own = axes[2 : 2 + 2 * size].reshape(2, size, D)
-    X = np.concatenate([q * centre + np.sqrt(1 - q**2) * rest for centre, rest in zip(centres, own, strict=True)])
+    people = np.repeat([0, 1], sizes)
+    X = q * np.stack(centres)[people] + np.sqrt(1 - q**2) * axes[2 : 2 + len(people)]
     groups = Groups(X.astype(np.float32), gather(len(X)))
-    labels = unite(groups, np.repeat([0, 1], size))
+    labels = unite(groups, people)
     pair = np.unique(labels)[None]
     level, rules = Background(np.zeros(len(X))), FaceClusterer()._rules()
     together = Agreement(labels, np.zeros(len(X), dtype=np.int64), len(X))
-    assert ratio(groups, pair)[0] == pytest.approx(0.58, abs=1e-3)
+    assert ratio(groups, pair)[0] == pytest.approx(cosine, abs=1e-3)
     assert (likeness(level, rules, together)(groups, pair)[0] >= 0) == one
     assert likeness(level, rules, None)(groups, pair)[0] < 0

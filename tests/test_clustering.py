@@ -305,11 +305,24 @@ def test_a_face_of_the_same_day_needs_less_likeness():
     away = unit(album([1], seed=5)[0] - (album([1], seed=5)[0] @ centre.T) * centre)
     days = np.arange(20.0)
     joined = {day: [] for day in ("same", "other", "unknown")}
-    for share in np.linspace(0.3, 0.5, 9):
+    for share in np.linspace(0.2, 0.5, 31):
         faces = np.vstack([X, unit(share * centre + np.sqrt(1 - share**2) * away)])
         for day, value in (("same", 3.2), ("other", 90.0), ("unknown", np.nan)):
             joined[day].append(bool(fit(faces, times=[*days, value])[-1] == 0))
     assert sum(joined["same"]) > sum(joined["other"]) == sum(joined["unknown"]) > 0
+
+
+def test_a_face_joins_whom_it_probably_is_a_little_before_that_is_certain():
+    X, _ = album([20])
+    centre = unit(X.mean(axis=0, keepdims=True))
+    away = unit(album([1], seed=5)[0] - (album([1], seed=5)[0] @ centre.T) * centre)
+    least = {0.85: [], 0.9: [], None: []}
+    for share in np.linspace(0.3, 0.5, 41):
+        faces = np.vstack([X, unit(share * centre + np.sqrt(1 - share**2) * away)])
+        for probability, joined in least.items():
+            clusterer = FaceClusterer() if probability is None else FaceClusterer(min_probability=probability)
+            joined.append(bool(clusterer.fit(faces).labels_[-1] == 0))
+    assert sum(least[None]) == sum(least[0.85]) > sum(least[0.9]) > 0
 
 
 # Copies, and faces that found nobody
