@@ -160,13 +160,12 @@ def combine(
             indices[i, t] = q
 
 
-def explore(  # noqa: C901 (a kernel calls no other function)
+def explore(
     X: FloatArray,
     norms: FloatArray,
     rows: IndexArray,
     known: IndexArray,
     near: IndexArray,
-    cells: IndexArray,
     seen: IndexArray,
     indices: IndexArray,
     squares: FloatArray,
@@ -183,15 +182,12 @@ def explore(  # noqa: C901 (a kernel calls no other function)
         (n, k) neighbours at the beginning, not written to.
     near
         (n,) how many of them, from the first on, are near.
-    cells
-        (n, m) by point: pairs that share a number have been compared.
     seen
         (n,) below 0, or left from other rows: a scratch pad of this thread.
     indices, squares
         (n, k) the lists to be improved.
     """
     last = indices.shape[1] - 1
-    width = cells.shape[1]
     for r in range(len(rows)):
         i = rows[r]
         seen[i] = i
@@ -205,12 +201,6 @@ def explore(  # noqa: C901 (a kernel calls no other function)
                 if seen[q] == i:
                     continue
                 seen[q] = i
-                compared = False
-                for u in range(width):
-                    for v in range(width):
-                        compared |= cells[i, u] == cells[q, v]
-                if compared:
-                    continue
                 product = np.float32(0)
                 for c in range(X.shape[1]):
                     product += X[i, c] * X[q, c]

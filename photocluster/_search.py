@@ -1,10 +1,10 @@
 """Search for nearest neighbours: tiles of all pairs, or of the pairs that share a cell. Private to `graph`.
 
 The approximate search has several rounds. Each divides its points into the cells of k-means centres, every point into
-a few, and compares all points of a cell; then each point looks at its near neighbours' near ones. The first round is of
-all points, the others of those that have not found k neighbours within `NEAR`: strangers and people with few faces,
-whose neighbours no other neighbour leads to. Each round has other cells, so that one brings together what another has
-parted; they go on as long as they pay (`LEAST_GAIN`). Neighbours that are further off than `NEAR` are other people, and
+a few, and compares all points of a cell. The first round is of all points, the others of those that have not found k
+neighbours within `NEAR`: strangers and people with few faces, whom no other neighbour leads to. Each round has other
+cells, so that one brings together what another has parted; they go on as long as they pay (`LEAST_GAIN`). In the end
+those points look at their near neighbours' near ones. Neighbours that are further off than `NEAR` are other people, and
 which of them are listed matters little.
 """
 
@@ -68,6 +68,7 @@ class Search:
         self.norms = squared_norms(X)
         self.indices = np.full((len(X), k), -1, np.int32)
         self.squares = np.full((len(X), k), np.inf, np.float32)
+        self.order = np.arange(len(X), dtype=np.int32)  # near ones after each other: they look at the same others
         self._versions = np.zeros(len(X), np.int32)  # how often each list was brought back
         self._lock = Lock()
 
@@ -99,11 +100,12 @@ class Search:
             _kernels.compiled(_kernels.combine)(self.indices, self.squares, points, *lists, same)
             self._versions[points] += 1
 
-    def explore(self, rows: IndexArray, cells: IndexArray, progress: Progress | None) -> None:
-        """Offer the near neighbours of their near neighbours to these points.
+    def sparse(self) -> IndexArray:
+        """Return the points that have not found k neighbours within `NEAR`."""
+        return self.order[self.squares[self.order, -1] > NEAR**2]
 
-        `cells` (n, m) says which cells each point was in: pairs that share one have been compared.
-        """
+    def explore(self, rows: IndexArray, progress: Progress | None) -> None:
+        """Offer the near neighbours of their near neighbours to these points."""
         known = self.indices.copy()
         near = np.count_nonzero(self.squares <= NEAR**2, axis=1).astype(np.int32)
         seen = np.full((_tiles.thread_count(), len(self.X)), -1, np.int32)
@@ -112,7 +114,7 @@ class Search:
         def task(block: IndexArray) -> Task:
             def work(thread: int, stop: Event) -> None:
                 if not stop.is_set():
-                    kernel(self.X, self.norms, block, known, near, cells, seen[thread], self.indices, self.squares)
+                    kernel(self.X, self.norms, block, known, near, seen[thread], self.indices, self.squares)
 
             return work
 
@@ -125,7 +127,7 @@ class Search:
         """
         kernel = _kernels.compiled(_kernels.polish)
         distances = self.squares
-        wanted = np.arange(len(self.X), dtype=np.int32) if rows is None else rows
+        wanted = self.order if rows is None else rows
 
         def task(start: int) -> Task:
             def work(_thread: int, stop: Event) -> None:
@@ -180,17 +182,17 @@ def search_new(search: Search, old: int, progress: Progress | None) -> None:
 
 def search_cells(search: Search, progress: Progress | None) -> None:
     """Compare the pairs of points that share a cell, in rounds; see the top of this module."""
-    points = np.arange(len(search.X), dtype=np.int32)
-    _round(search, points, CELLS_OF_ALL, 0, part(progress, 0.0, 0.4))
+    _round(search, np.arange(len(search.X), dtype=np.int32), CELLS_OF_ALL, 0, part(progress, 0.0, 0.4))
     done = 0.4
     for seed in range(1, MOST_ROUNDS + 1):
-        points = np.flatnonzero(search.squares[:, -1] > NEAR**2).astype(np.int32)
+        points = search.sparse()
         known = _count_near(search, points)
         _round(search, points, CELLS_OF_SPARSE, seed, part(progress, done, (1 + done) / 2))
         done = (1 + done) / 2
         found = _count_near(search, points)
         if found - known <= LEAST_GAIN * found:
-            return
+            break
+    search.explore(search.sparse(), part(progress, done, 1.0))
 
 
 def _count_near(search: Search, points: IndexArray) -> int:
@@ -210,14 +212,11 @@ def _round(search: Search, points: IndexArray, multiple: int, seed: int, progres
 
         return work
 
+    if len(points) == len(search.X):
+        search.order = points[np.argsort(nearest[:, 0], kind="stable")]
     # The smallest cells come last: so no thread waits long for another.
     cells = [members.astype(np.int32) for members in sorted(members_of_cells(nearest), key=len, reverse=True)]
-    run([task(members) for members in cells], part(progress, 0.2, 0.9))
-    shared = np.empty((len(search.X), nearest.shape[1]), np.int32)
-    shared[:] = -1 - np.arange(len(shared), dtype=np.int32)[:, None]  # a point that is in no cell shares none
-    shared[points] = np.where(nearest >= 0, nearest, shared[points])
-    # Points of one cell, one after another, look at the same others: those are in the processor's cache.
-    search.explore(points[np.argsort(nearest[:, 0], kind="stable")], shared, part(progress, 0.9, 1.0))
+    run([task(members) for members in cells], part(progress, 0.2, 1.0))
 
 
 def measured_recall(search: Search) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from photocluster.judgement import within
-from photocluster.merging import Groups, ScoreArray
+from photocluster.merging import Groups, ScoreArray, among, similarities
 from photocluster.records import IntArray
 
 STRANGER_SPREAD = 0.1
@@ -163,12 +163,14 @@ def _stranger(groups: Groups, pairs: IntArray, projection: ScoreArray, spread: S
 def _shared(groups: Groups, pairs: IntArray, held: IntArray) -> ScoreArray:
     """Return (k,) the projection that follows from what the face has in common with all other groups together."""
     comers, hosts = pairs.T
-    lengths = np.linalg.norm(groups.sums[held], axis=1)
-    middle = (groups.sums[held] / lengths[:, None]).sum(axis=0, dtype=np.float64)
-    length = np.linalg.norm(groups.sums[hosts], axis=1).astype(np.float64)
+    asked, place = among(np.concatenate([held, comers, hosts]), len(groups.sizes))
+    lengths = groups.lengths(asked)
+    middle = (groups.sums[held] / lengths[place[held], None]).sum(axis=0, dtype=np.float64)
+    toward = similarities(groups.sums, np.minimum(place, 0), middle[None])  # row 0 for all that are asked
+    length = lengths[place[hosts]]
     inside = (groups.sizes[hosts] >= HELD).astype(np.float64)  # the host itself is none of the others
-    host = groups.sums[hosts] @ middle / length - inside
-    face = groups.sums[comers] @ middle / groups.sizes[comers]
+    host = toward[hosts] / length - inside
+    face = toward[comers] / groups.sizes[comers]
     face -= inside * groups.between(pairs) * groups.sizes[hosts] / length
     square = middle @ middle - inside * (2 * host + 1)
     return np.asarray(np.where(square > 1e-9, host * face / np.maximum(square, 1e-9), 0))

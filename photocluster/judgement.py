@@ -30,6 +30,10 @@ USUAL_WEIGHT = 3.0
 BACKGROUND_RANKS = slice(2, 10)
 """The neighbours of a group that make its background, nearest first: the first two may well be the same person."""
 
+MOST_BACKGROUND = 0.65
+"""The ratio from which two groups are one person (`FaceClusterer.min_ratio`) is the most that counts as background:
+people who look alike do not reach it. More is reached by pieces of one person, of whom a wide one with thousands of
+photos has dozens at first; they shall not keep each other from the rest."""
 
 RATIO_STEPS = 1 << 19
 """Ratios in the background are rounded to one in half a million."""
@@ -99,4 +103,4 @@ def background(pairs: IntArray, ratios: ScoreArray, n: int) -> Background:
     for rank in range(BACKGROUND_RANKS.start, BACKGROUND_RANKS.stop):
         held = np.flatnonzero(start[:-1] + rank < start[1:])
         total[held] += 2 - keys[start[held] + rank] % span / RATIO_STEPS
-    return Background(np.minimum(total / (BACKGROUND_RANKS.stop - BACKGROUND_RANKS.start), 0.9))
+    return Background(np.minimum(total / (BACKGROUND_RANKS.stop - BACKGROUND_RANKS.start), MOST_BACKGROUND))

@@ -104,6 +104,11 @@ class Groups:
         result[many] = (sizes * means - 1) / (sizes - 1)
         return result
 
+    def lengths(self, groups: IntArray) -> ScoreArray:
+        """Lengths of the sums of groups (k,)."""
+        means = _mean_products(self.sums, self.sizes, np.stack([groups, groups], axis=1))
+        return np.asarray(np.sqrt(means) * self.sizes[groups])
+
     @property
     def free(self) -> bool:
         """Whether nothing forbids anything."""
