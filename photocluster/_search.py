@@ -102,7 +102,7 @@ class Search:
 
     def sparse(self) -> IndexArray:
         """Return the points that have not found k neighbours within `NEAR`."""
-        return self.order[self.squares[self.order, -1] > NEAR**2]
+        return np.asarray(self.order[self.squares[self.order, -1] > NEAR**2])
 
     def explore(self, rows: IndexArray, progress: Progress | None) -> None:
         """Offer the near neighbours of their near neighbours to these points."""

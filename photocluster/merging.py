@@ -122,9 +122,8 @@ class Groups:
             free = np.empty(len(pairs), dtype=bool)
             if self._apart_ends is None:
                 self._apart_ends = np.cumsum(np.bincount(self._apart >> SHIFT, minlength=len(self.links)))
-            compiled(_joining.free)(
-                np.ascontiguousarray(pairs), self.links, self.persons, self._apart, self._apart_ends, SHIFT, free
-            )
+            given = self.links, self.persons, self._apart, self._apart_ends, SHIFT
+            _in_parts(lambda ends, result: compiled(_joining.free)(ends, *given, result), pairs, free)
             return free
         links = self.links[pairs]
         left, right = self.persons[links[:, 0]], self.persons[links[:, 1]]
@@ -509,12 +508,7 @@ def _mean_products(sums: FloatArray, sizes: IntArray, pairs: IntArray) -> ScoreA
     """Return (k,) the dot product of the two rows of `sums` that each pair (k, 2) names, over the product of sizes."""
     result = np.empty(len(pairs), dtype=np.float64)
     if len(sums) > SMALL:
-        pairs = np.ascontiguousarray(pairs)
-        blocks = [slice(start, start + PART) for start in range(0, len(pairs), PART)]
-        if len(blocks) == 1:
-            compiled(_joining.multiply)(sums, sizes, pairs, result)
-        else:
-            run([_product_task(sums, sizes, pairs[block], result[block]) for block in blocks])
+        _in_parts(lambda ends, products: compiled(_joining.multiply)(sums, sizes, ends, products), pairs, result)
         return result
     for i in range(0, len(pairs), BLOCK):
         left, right = pairs[i : i + BLOCK].T
@@ -522,9 +516,18 @@ def _mean_products(sums: FloatArray, sizes: IntArray, pairs: IntArray) -> ScoreA
     return result
 
 
-def _product_task(sums: FloatArray, sizes: IntArray, pairs: IntArray, result: ScoreArray) -> Task:
-    def work(_thread: int, stop: Event) -> None:
-        if not stop.is_set():
-            compiled(_joining.multiply)(sums, sizes, pairs, result)
+def _in_parts(kernel: Callable[[IntArray, NDArray[Any]], None], pairs: IntArray, result: NDArray[Any]) -> None:
+    """Have a kernel fill in the result (k,) of pairs (k, 2), in several threads where they are many."""
+    pairs = np.ascontiguousarray(pairs)
+    if len(pairs) <= PART:
+        kernel(pairs, result)
+        return
 
-    return work
+    def task(part: slice) -> Task:
+        def work(_thread: int, stop: Event) -> None:
+            if not stop.is_set():
+                kernel(pairs[part], result[part])
+
+        return work
+
+    run([task(slice(start, start + PART)) for start in range(0, len(pairs), PART)])

@@ -98,6 +98,18 @@ def test_one_person_is_one_cluster(n):
     assert clusterer.probabilities_.max() == 1.0
 
 
+@pytest.mark.parametrize("likeness", [0.0, 0.5])
+def test_people_of_many_unlike_photos_are_one_cluster_each(likeness):
+    rng = np.random.default_rng(0)
+    shared = np.sqrt(likeness) * rng.normal(size=128)
+    centres = np.stack([shared + np.sqrt(1 - likeness) * rng.normal(size=128) for _ in range(3)])
+    who = np.repeat(np.arange(3), 200)
+    faces = centres[who] + 1.1 * rng.normal(size=(600, 128))  # at about 1.04 from each other
+    labels = fit(unit(np.concatenate([faces, rng.normal(size=(100, 128))])))
+    assert np.array_equal(together(labels[:600]), together(who))
+    assert (labels[600:] < 0).all()
+
+
 def test_people_of_all_sizes_are_found_beside_strangers():
     X, people = album([60, 20, 8, 4, 2, 2] + [1] * 80)
     labels = fit(X)
@@ -261,7 +273,10 @@ def test_compiled_joins_give_the_same_clusters(seed, monkeypatch):
     }
     expected = fit(X, **given)
     monkeypatch.setattr(merging, "SMALL", 0)
-    assert fit(X, **given).tolist() == expected.tolist()
+    monkeypatch.setattr(merging, "PART", 50)  # in several threads
+    for share in (0, 0.25, 2):  # of the groups, with which they are copied
+        monkeypatch.setattr(merging, "PART_OF_GROUPS", share)
+        assert fit(X, **given).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,13 @@ def reference_weights(X, min_samples):
     return np.sort(mst_linkage_core(mutual_reachability(cdist(points, points), min_samples))[:, 2])
 
 
+def small_people():
+    """A thousand people with four faces each, at about 1.0 from each other; strangers are at 1.2 and more."""
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.standard_normal((1000, 128)), 4, axis=0) + rng.standard_normal((4000, 128))
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32)
+
+
 @pytest.fixture
 def tiled(monkeypatch):
     """Small inputs take the way of large ones, in tiles that do not divide the points evenly."""
@@ -133,6 +140,17 @@ def test_tree_edges_are_the_weights_pairs():
     assert (a < b).all()
 
 
+@pytest.mark.parametrize("exact_limit", [10, 1000])
+@pytest.mark.usefixtures("tiled")
+def test_tree_of_some_rows(exact_limit):
+    X = album(600)
+    rows = np.random.default_rng(0).permutation(600)[:400]
+    found = neighbour_graph(X[rows], 2, exact_limit=exact_limit)
+    tree, copied = spanning_tree(X, found, min_samples=2, rows=rows), spanning_tree(X[rows], found, min_samples=2)
+    np.testing.assert_array_equal(tree.edges, copied.edges)
+    np.testing.assert_array_equal(tree.weights, copied.weights)
+
+
 def test_given_core_distances_are_used():
     X = album(200)
     found = neighbour_graph(X, 5)
@@ -179,6 +197,28 @@ def test_approximate_graph():
     tree = spanning_tree(X, found, min_samples=2)
     assert len(tree.weights) == 2999
     assert tree.weights.sum() == pytest.approx(reference_weights(X, 2).sum(), rel=0.01)
+
+
+@pytest.mark.usefixtures("tiled")
+def test_further_rounds_find_more(monkeypatch):
+    X = small_people()
+    monkeypatch.setattr(_search, "CELL", 100)
+    monkeypatch.setattr(_search.Search, "explore", lambda *_: None)
+    recalls = []
+    for least_gain in (1.0, _search.LEAST_GAIN, 0.0):
+        monkeypatch.setattr(_search, "LEAST_GAIN", least_gain)
+        recalls.append(neighbour_graph(X, 6, exact_limit=1000).near_recall)
+    assert recalls[0] + 0.02 < recalls[1] < recalls[2]
+
+
+@pytest.mark.usefixtures("tiled")
+def test_near_ones_of_near_ones_are_found(monkeypatch):
+    X = small_people()
+    monkeypatch.setattr(_search, "CELL", 100)
+    monkeypatch.setattr(_search, "LEAST_GAIN", 1.0)
+    found = neighbour_graph(X, 6, exact_limit=1000)
+    monkeypatch.setattr(_search.Search, "explore", lambda *_: None)
+    assert found.near_recall > neighbour_graph(X, 6, exact_limit=1000).near_recall + 0.01
 
 
 @pytest.mark.usefixtures("tiled")

@@ -114,7 +114,7 @@ def cluster(
     labels = np.asarray(clusterer.labels_, dtype=np.int64)
     before = library.clusters.members()
     numbers, new = match_numbers(labels, faces, _numbers_of(before, faces))
-    library.clusters.store_run(
+    numbers = library.clusters.store_run(
         parameters.given(),
         faces,
         numbers,
@@ -127,7 +127,7 @@ def cluster(
         noise=int((labels == NOISE).sum()),
         recall=None if graph is None else graph.near_recall,
         clusters=tuple(library.clusters.infos()),
-        changes=tuple(describe_changes(before, library.clusters.members())) if len(before[0]) else (),
+        changes=tuple(describe_changes(before, (faces, numbers))) if len(before[0]) else (),
         contradictions=tuple(_explain(library, faces, found) for found in clusterer.contradictions_),
     )
 

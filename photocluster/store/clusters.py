@@ -116,8 +116,8 @@ class Clusters:
         new_clusters: int,
         probabilities: FloatArray,
         outliers: FloatArray,
-    ) -> list[int]:
-        """Put a run in the place of the last one; return the numbers that its new clusters got.
+    ) -> IntArray:
+        """Put a run in the place of the last one; return the cluster (n,) int64 of each face, -1 for noise.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class Clusters:
                 "(SELECT cluster FROM membership WHERE cluster IS NOT NULL)",
                 (run,),
             )
-        return born
+        return numbers
 
     def _replace_members(
         self, faces: IntArray, numbers: IntArray, probabilities: FloatArray, outliers: FloatArray
