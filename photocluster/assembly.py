@@ -296,8 +296,8 @@ def likeness(level: Background, rules: Rules, agreement: Agreement | None) -> Af
         seen = level.contrast(groups, pairs, values) >= rules.min_contrast
         if agreement is None:
             return np.asarray(np.where(seen, values - rules.min_ratio, -1.0))
-        sizes = groups.sizes[pairs]
-        smaller, greater = sizes.min(axis=1), sizes.max(axis=1)
+        left, right = groups.sizes[pairs[:, 0]], groups.sizes[pairs[:, 1]]
+        smaller, greater = np.minimum(left, right), np.maximum(left, right)
         fit = (smaller <= SCRAP) & (greater > SCRAP) & agreement.of(groups.whole(pairs))
         fit &= groups.between(pairs) >= MIN_SIMILARITY
         doubt = (rules.min_ratio - rules.tree_ratio) / np.sqrt(smaller)

@@ -366,10 +366,11 @@ def _fits(X: FloatArray, labels: IntArray) -> ScoreArray:
 
 def _candidates(groups: Groups, made: Assembly, number: IntArray) -> tuple[MergeCandidate, ...]:
     """Return the pairs of clusters that are likeliest to be one person, up to a few for each cluster."""
-    pairs = made.pairs[groups.may_join(made.pairs)]
-    clusters = number[groups.links[pairs]]
-    fit = (clusters >= 0).all(axis=1) & (clusters[:, 0] != clusters[:, 1])
-    pairs, clusters = pairs[fit], np.sort(clusters[fit], axis=1)
+    cluster = number[groups.links]
+    left, right = cluster[made.pairs[:, 0]], cluster[made.pairs[:, 1]]
+    pairs = made.pairs[(left >= 0) & (right >= 0) & (left != right)]
+    pairs = pairs[groups.may_join(pairs)]
+    clusters = np.sort(cluster[pairs], axis=1)
     values, distances = ratio(groups, pairs), np.sqrt(np.maximum(2 - 2 * groups.between(pairs), 0))
     order = np.lexsort((clusters[:, 1], clusters[:, 0], -values))
     keys = clusters[order, 0] << 32 | clusters[order, 1]

@@ -55,7 +55,8 @@ class Background:
 
         Less a little for small groups, whose ratio may be great by chance.
         """
-        level = self.levels[groups.whole(pairs)].mean(axis=1)
+        one, other = groups.whole(pairs).T
+        level = (self.levels[one] + self.levels[other]) / 2
         left, right = pairs.T
         chance = SMALL_GROUP_CONTRAST * (1 / groups.sizes[left] + 1 / groups.sizes[right])
         return np.asarray((ratio - level) / (1 - level) - chance)
