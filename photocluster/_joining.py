@@ -1,4 +1,4 @@
-"""The inner loops of `merging`; see `_kernels` for how they are compiled and what they may do."""
+"""The inner loops of `groups` and `merging`; see `_kernels` for how they are compiled and what they may do."""
 
 from __future__ import annotations
 

@@ -25,22 +25,10 @@ from numpy.typing import NDArray
 from photocluster.attachment import HELD, SAME_DAY, attachments, group_means
 from photocluster.constraints import BoolArray
 from photocluster.graph import MANY_NEW, NeighbourGraph, nearest_among, neighbour_graph
+from photocluster.groups import BLOCK, Groups, ScoreArray, neighbouring, rows_where, unique_pairs, unit
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import Background, background, ratio
-from photocluster.merging import (
-    BLOCK,
-    Affinity,
-    Groups,
-    ScoreArray,
-    agglomerate,
-    attach,
-    neighbouring,
-    renamed,
-    rows_where,
-    unique_pairs,
-    unit,
-    unite,
-)
+from photocluster.merging import Affinity, agglomerate, attach, renamed, unite
 from photocluster.records import FloatArray, IntArray
 from photocluster.spanning import spanning_tree
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from photocluster.groups import Groups, ScoreArray, among, similarities
 from photocluster.judgement import within
-from photocluster.merging import Groups, ScoreArray, among, similarities
 from photocluster.records import IntArray
 
 STRANGER_SPREAD = 0.1

@@ -19,9 +19,9 @@ from photocluster.assembly import Assembly, Rules, assemble
 from photocluster.constraints import BoolArray, Constraints, gather
 from photocluster.errors import UsageError
 from photocluster.graph import NeighbourGraph, neighbour_graph
+from photocluster.groups import Groups, ScoreArray, add_rows, similarities, unit
 from photocluster.hierarchy import condense, select, single_linkage
 from photocluster.judgement import ratio
-from photocluster.merging import Groups, ScoreArray, add_rows, similarities, unit
 from photocluster.records import NOISE, FloatArray, IntArray
 from photocluster.spanning import spanning_tree
 

@@ -1,6 +1,6 @@
 """The judgement of whole groups: whether two groups of faces are one person.
 
-Pure on arrays. Two measures decide, both made of mean similarities (cosines), which `merging.Groups` keeps:
+Pure on arrays. Two measures decide, both made of mean similarities (cosines), which `groups.Groups` keeps:
 
 - The *ratio*: the mean similarity between the two groups over the geometric mean of those within them. It estimates the
   cosine between the two people's true centres, freed of the scatter of their single photos, so one threshold serves
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from photocluster.merging import Groups, ScoreArray
+from photocluster.groups import Groups, ScoreArray
 from photocluster.records import IntArray
 
 USUAL_WITHIN = 0.6

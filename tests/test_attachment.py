@@ -7,8 +7,9 @@ from photocluster.assembly import Agreement, likeness
 from photocluster.attachment import attachments, group_means
 from photocluster.clustering import FaceClusterer
 from photocluster.constraints import gather
+from photocluster.groups import Groups
 from photocluster.judgement import Background, ratio
-from photocluster.merging import Groups, unite
+from photocluster.merging import unite
 
 D = 128
 POOR, GOOD = 0.05, 0.9

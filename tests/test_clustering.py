@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from photocluster import merging
+from photocluster import groups, merging
 from photocluster.clustering import FaceClusterer
 from photocluster.constraints import ContradictionKind, gather
 from photocluster.errors import UsageError
@@ -272,8 +272,9 @@ def test_compiled_joins_give_the_same_clusters(seed, monkeypatch):
         "copies": np.where(rng.random(n) < 0.1, people, -1),
     }
     expected = fit(X, **given)
+    monkeypatch.setattr(groups, "SMALL", 0)
     monkeypatch.setattr(merging, "SMALL", 0)
-    monkeypatch.setattr(merging, "PART", 50)  # in several threads
+    monkeypatch.setattr(groups, "PART", 50)  # in several threads
     for share in (0, 0.25, 2):  # of the groups, with which they are copied
         monkeypatch.setattr(merging, "PART_OF_GROUPS", share)
         assert fit(X, **given).tolist() == expected.tolist()

@@ -18,8 +18,8 @@ LEVELS = (
         "photos", "formats", "exif", "bursts", "colour", "raw", "heif", "jxl", "large",
         "video", "frames", "tracking", "containers", "overlay", "alignment", "quality", "graph", "spanning",
         "hierarchy",
-        "_kernels", "_search", "_cells", "_tiles", "_joining", "constraints", "merging", "clustering", "assembly",
-        "judgement", "attachment", "identification", "calibration", "suggestions", "evaluation",
+        "_kernels", "_search", "_cells", "_tiles", "_joining", "constraints", "groups", "merging", "clustering",
+        "assembly", "judgement", "attachment", "identification", "calibration", "suggestions", "evaluation",
         "thumbnails", "perceptual", "sheet_plan", "sheet_pages", "regions", "rdf", "xmp_parts", "embedded",
     },
     {
