@@ -21,11 +21,11 @@ SMALL = 1500
 """Up to this many points all distances fit one matrix (18 MB) and take less time than numba's import (0.3 s)."""
 
 EXACT_LIMIT = 60_000
-"""Up to this many points the graph is exact: 11 CPU seconds, and 6 for an exact tree; approximate, 6 and 0.5."""
+"""Up to this many points the graph is exact: 5.5 CPU seconds, and 2 for an exact tree; approximate, 1.5 and 0.1."""
 
-MANY_NEW = 25_000
-"""With more new points than this, comparing each with all costs more (4 ns a pair) than a new graph (100 us a
-point at a million)."""
+MANY_NEW = 12_000
+"""With more new points than this, comparing each with all costs more (2.5 ns a pair) than a new graph (25 us a point at
+200,000, 35 at a million)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +94,7 @@ def extend_graph(graph: NeighbourGraph, X: FloatArray, *, progress: Progress | N
     """Return the graph of more points: new ones get neighbours, and old ones those of the new that are nearer.
 
     Every new point is compared with all others, so an exact graph stays exact. Where so many are new that a new graph
-    costs less, a new one is made.
+    costs less, a new one is made; above `EXACT_LIMIT` that one is approximate.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def extend_graph(graph: NeighbourGraph, X: FloatArray, *, progress: Progress | N
     if len(X) == old:
         return graph
     if len(X) <= SMALL or len(X) - old > MANY_NEW:
-        return neighbour_graph(X, max(k, 1), exact_limit=len(X) if graph.exact else EXACT_LIMIT, progress=progress)
+        return neighbour_graph(X, max(k, 1), progress=progress)
     search = Search(X, k)
     search.indices[:old] = graph.indices
     search.squares[:old] = graph.distances**2

@@ -169,6 +169,17 @@ def test_extending_is_searching_anew():
     assert (np.abs(np.diff(anew.distances, axis=1)).min(axis=1)[changed.any(axis=1)] < 1e-6).all()
 
 
+@pytest.mark.usefixtures("tiled")
+def test_an_exact_graph_that_outgrows_the_limit_is_not_made_anew_by_comparing_all(monkeypatch):
+    monkeypatch.setattr(graph, "MANY_NEW", 100)
+    monkeypatch.setitem(neighbour_graph.__kwdefaults__, "exact_limit", 1000)
+    X = album(1500)
+    old = neighbour_graph(X[:900], 6)
+    assert old.exact
+    assert extend_graph(old, X[:1000]).exact
+    assert not extend_graph(old, X).exact
+
+
 def test_extending_by_nothing():
     X = album(100)
     found = neighbour_graph(X, 4)
