@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from photocluster._tiles import Progress
 from photocluster.attachment import HELD, SAME_DAY, attachments, group_means
 from photocluster.constraints import BoolArray
 from photocluster.graph import MANY_NEW, NeighbourGraph, nearest_among, neighbour_graph
@@ -102,6 +103,7 @@ def assemble(
     weak: BoolArray,
     quality: ScoreArray,
     days: IntArray,
+    progress: Progress | None = None,
 ) -> Assembly:
     """Join single faces to people.
 
@@ -121,8 +123,11 @@ def assemble(
         (n,) 0..1, NaN where not known.
     days
         (n,) the day on which a face was taken, -1 where not known.
+    progress
+        Called now and then with the finished share, 0..1.
     """
     n = len(groups.sizes)
+    report = progress or (lambda _share: None)
     labels = unite(groups, copies)
     groups.collapse()
     rows, columns = np.nonzero((graph.distances < 1.5 * rules.duplicate_distance) & (graph.indices >= 0))
@@ -133,7 +138,9 @@ def assemble(
     strong = np.zeros(n, dtype=bool)
     strong[labels[~weak]] = True  # a point is weak if all its faces are
     found = _compared_anew(groups.sums, graph, labels, strong)
+    report(0.05)
     tree, outlier_scores = tree_labels(groups.sums, graph, labels, rules, strong, found)
+    report(0.25)
 
     pairs = neighbouring(graph.indices, labels)
     if len(found.points):
@@ -144,11 +151,13 @@ def assemble(
     del pairs  # as many numbers as the neighbour graph has, twice
     state.advance(agglomerate(groups, state.pairs, mean_distance_below(rules.sure_distance)))
     state.look_up_centres(strong)
+    report(0.65)
     for _ in range(ROUNDS):
         for witness in (None, tree):
             level, known = state.background(), groups.between(state.pairs)
             agree = None if witness is None else Agreement(state.labels[points], witness[points], n)
             state.advance(agglomerate(groups, state.pairs, likeness(level, rules, agree)), known)
+    report(0.85)
     if not strong[points].all():
         whole = np.arange(n)
         whole[points] = state.labels[points]

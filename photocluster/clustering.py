@@ -251,6 +251,7 @@ class FaceClusterer(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             weak=((quality < self.min_quality) | ~anchored)[order],
             quality=quality[order],
             days=days[order],
+            progress=_part(progress, "people", 0.6, 0.95),
         )
         report(0.95, "candidates")
         labels, groups_of = _numbered(groups.links[made.labels], anchored[order], self.min_cluster_size)

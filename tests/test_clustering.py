@@ -431,3 +431,4 @@ def test_progress_rises_to_one():
     shares = [share for share, _ in told]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+    assert len({share for share, what in told if what == "people"}) == 5  # the bar moves while people are put together
