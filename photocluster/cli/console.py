@@ -3,6 +3,7 @@
 Everything goes out through `write_text`, `note`, `ask`, `show_table`, `write_json` and `write_paths`, so that no file
 name or message moves the cursor, recolours the terminal or turns a line round: what would is shown as an escape
 (`harmless`), on a terminal and in a pipe alike. JSON and `write_paths` hold names exactly: they are for other programs.
+click is given the streams: left to itself, it writes UTF-8 to a terminal that says it shows ASCII only.
 """
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ def write_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON; dataclasses as objects, paths as text, numbers that are not finite as null."""
     text = json.dumps(plain(value), ensure_ascii=not _is_utf8(), indent=indent, allow_nan=False)
     # JSON's own escapes leave out what lies beyond ASCII's control characters.
-    click.echo(_HARMFUL.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
+    click.echo(
+        _HARMFUL.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text), file=sys.stdout
+    )
 
 
 def write_paths(paths: Iterable[str], *, null: bool) -> None:
@@ -153,12 +156,12 @@ def stderr() -> Console:
 
 def write_text(text: object, *, end: str = "\n") -> None:
     """Print a line to stdout."""
-    click.echo(harmless(text) + end, nl=False)
+    click.echo(harmless(text) + end, nl=False, file=sys.stdout)
 
 
 def note(text: object) -> None:
     """Print a sentence to stderr."""
-    click.echo(harmless(text), err=True)
+    click.echo(harmless(text), file=sys.stderr)
 
 
 def ask(question: str, *, abort: bool = False) -> bool:
@@ -196,7 +199,9 @@ def show_table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[objec
 
     rule = ("\N{BOX DRAWINGS LIGHT HORIZONTAL}" if _is_utf8() else "-") * (sum(widths) + len(GAP) * (len(columns) - 1))
     head = [click.style(each, bold=True) for each in lines(table[0])]
-    click.echo("\n".join(["", *head, f" {rule}", *(each for row in table[1:] for each in lines(row)), ""]))
+    click.echo(
+        "\n".join(["", *head, f" {rule}", *(each for row in table[1:] for each in lines(row)), ""]), file=sys.stdout
+    )
 
 
 def _text(cell: object) -> str:
