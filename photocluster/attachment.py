@@ -163,11 +163,12 @@ def _stranger(groups: Groups, pairs: IntArray, projection: ScoreArray, spread: S
 def _shared(groups: Groups, pairs: IntArray, held: IntArray) -> ScoreArray:
     """Return (k,) the projection that follows from what the face has in common with all other groups together."""
     comers, hosts = pairs.T
-    asked, place = among(np.concatenate([held, comers, hosts]), len(groups.sizes))
-    lengths = groups.lengths(asked)
+    known, place = among(np.concatenate([held, hosts]), len(groups.sizes))
+    lengths = groups.lengths(known)
     middle = (groups.sums[held] / lengths[place[held], None]).sum(axis=0, dtype=np.float64)
-    toward = similarities(groups.sums, np.minimum(place, 0), middle[None])  # row 0 for all that are asked
     length = lengths[place[hosts]]
+    place[comers] = 0
+    toward = similarities(groups.sums, np.minimum(place, 0), middle[None])  # row 0 for all whose products are wanted
     inside = (groups.sizes[hosts] >= HELD).astype(np.float64)  # the host itself is none of the others
     host = toward[hosts] / length - inside
     face = toward[comers] / groups.sizes[comers]
